@@ -1,0 +1,1 @@
+"""Vectors and payload in Qdrant: one neutral protocol, one adapter per engine."""

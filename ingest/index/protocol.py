@@ -1,0 +1,128 @@
+"""What the rest of akin may ask of a vector index, in the recommender's own words. No vendor types here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.index.filters import Filter
+from ingest.items import AttributeType, AttributeValue
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseVector:
+    """Positions and their weights, same length; positions are unique."""
+
+    positions: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionSpec:
+    """What a collection must be able to hold and filter by."""
+
+    dimensions: int
+    attributes: Mapping[str, AttributeType]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One item as the index holds it: unit text vector, optional taste vector, declared attributes."""
+
+    item_id: str
+    text: Vector  # (dimensions,) float32, finite
+    attributes: Mapping[str, AttributeValue]
+    taste: SparseVector | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """The nearest items to `text` by dot product that pass `filter` and are not among `exclude_ids`."""
+
+    text: Vector
+    limit: int
+    filter: Filter | None = None
+    exclude_ids: Sequence[str] = ()
+    min_score: float | None = None
+    exact: bool = False  # True scans everything: what approximate search is measured against
+    with_vectors: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One answer of a query; `text` is there when vectors were asked for."""
+
+    item_id: str
+    score: float
+    text: Vector | None = field(default=None, compare=False)
+
+
+class Collection(Protocol):
+    """One generation's points. Reads and writes may come from several threads."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Insert or replace; durable when it returns. Nothing is applied when any point is invalid."""
+        ...
+
+    def delete(self, item_ids: Sequence[str]) -> None:
+        """Remove; ids that are not there are no error. Durable when it returns."""
+        ...
+
+    def query(self, query: Query) -> list[Hit]:
+        """Best first; ties in any order."""
+        ...
+
+    def vectors(self, item_ids: Sequence[str]) -> dict[str, Vector]:
+        """The text vectors of those ids that are there."""
+        ...
+
+    def matching_ids(self, item_ids: Sequence[str], filter_: Filter | None) -> set[str]:
+        """Those of `item_ids` that are there and pass the filter."""
+        ...
+
+    def count(self) -> int:
+        """How many points there are."""
+        ...
+
+    def unindexed(self) -> int:
+        """How many points are found by scanning only, because no graph covers them yet."""
+        ...
+
+    def ids(self) -> Iterable[str]:
+        """Every item id, in any order."""
+        ...
+
+    def optimise(self) -> None:
+        """Build the graph. May take minutes and may block the process: never call it where queries are served."""
+        ...
+
+
+class Index(Protocol):
+    """The engine: any number of collections, by name."""
+
+    def create(self, name: str, spec: CollectionSpec) -> Collection:
+        """Make an empty collection with its payload indexes and open it; replaces nothing.
+
+        Raises ConflictError when the name is taken, SettingsError when it is not `[a-z0-9][a-z0-9_-]{0,62}`.
+        """
+        ...
+
+    def open(self, name: str) -> Collection:
+        """The one shared handle of this process. Raises NotFoundError, or UnavailableError when it cannot be read."""
+        ...
+
+    def close(self, name: str) -> None:
+        """Let go of the handle, if it is open; the collection stays."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Delete the collection and what it stored; no error when it is not there."""
+        ...
+
+    def names(self) -> list[str]:
+        """Every collection there is, open or not."""
+        ...

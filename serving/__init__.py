@@ -1,0 +1,1 @@
+"""The query layer: profiles, recommendations, search, explanations and the HTTP API."""

@@ -1,0 +1,1 @@
+"""The Celery program: when and how often work is done, never what the work is."""
