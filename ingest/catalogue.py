@@ -1,0 +1,97 @@
+"""One open installation: its ledger, index and encoders, brought into an order that work can start from."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ingest.encoder.library import EncoderLibrary
+from ingest.errors import NotFoundError
+from ingest.home import hold_home
+from ingest.index.engines import open_index
+from ingest.index.protocol import CollectionSpec, Index, UnreadableCollectionError
+from ingest.reconcile import Reconciler
+from ingest.reindex import configured_encoder
+from ingest.settings import Settings
+from ingest.store.generations import NewGeneration
+from ingest.store.ledger import Ledger, open_ledger
+from ingest.store.records import Generation, GenerationState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """What every program needs; whoever opened it closes it."""
+
+    settings: Settings
+    ledger: Ledger
+    index: Index
+    encoders: EncoderLibrary
+    reconciler: Reconciler
+
+
+@contextmanager
+def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
+    """Open an installation for writing and querying. Embedded, only one process may.
+
+    Makes the first generation when there is none, and an empty collection in place of one that cannot be read: its
+    items are then pending, and placed again from the ledger. Raises HomeInUseError, ArtifactError, UnavailableError.
+    """
+    with ExitStack() as stack:
+        if settings.embedded:
+            stack.enter_context(hold_home(settings.home))
+        ledger = stack.enter_context(open_ledger(settings.ledger_url))
+        encoders = stack.enter_context(EncoderLibrary(settings.home, settings.encoder_threads))
+        index = open_index(settings)
+        stack.callback(lambda: [index.close(name) for name in index.names()])
+        _ensure_live(settings, ledger, encoders)
+        for generation in ledger.generations.receiving_writes():
+            _ensure_readable(ledger, index, generation)
+        if settings.embedded:
+            # Nobody else can hold a lease now: what was leased belonged to a process that is gone.
+            ledger.pending.make_due(break_leases=True)
+        yield Catalogue(
+            settings=settings,
+            ledger=ledger,
+            index=index,
+            encoders=encoders,
+            reconciler=Reconciler(settings, ledger, index, encoders),
+        )
+
+
+def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> None:
+    fingerprint, dimensions = configured_encoder(settings, ledger, encoders)
+    live = ledger.generations.live()
+    if live is None:
+        new = NewGeneration(
+            name=f"g{datetime.now(UTC):%Y%m%d-%H%M%S}-first",
+            fingerprint=fingerprint,
+            dimensions=dimensions,
+            attributes=settings.attributes,
+        )
+        ledger.generations.begin(new, GenerationState.LIVE)
+        return
+    encoders.get(live.fingerprint)
+    if live.fingerprint != fingerprint:
+        logger.warning("the index was built with another encoder than the configured one; reindex to move to it")
+    if live.attributes != settings.attributes:
+        logger.warning("the index was built with other attributes than the declared ones; reindex to filter by them")
+
+
+def _ensure_readable(ledger: Ledger, index: Index, generation: Generation) -> None:
+    try:
+        index.open(generation.name)
+    except UnreadableCollectionError as error:
+        logger.exception("index unreadable; building it again from the ledger", extra={"reason": str(error)})
+        index.quarantine(generation.name)
+    except NotFoundError:
+        logger.info("index not there; making it", extra={"generation": generation.name})
+    else:
+        return
+    ledger.placements.forget(generation.name)
+    index.create(
+        generation.name, CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes)
+    )
+    ledger.generations.missing(generation.name, job_id=generation.name)

@@ -1,0 +1,256 @@
+"""Runs an encoder artifact with onnxruntime: the only place that does. One text per call, so nothing is padded and a
+vector never depends on the texts beside it; several threads share one session.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from ingest.encoder.artifact import Artifact
+from ingest.encoder.passages import split_tokens
+from ingest.encoder.protocol import Vectors
+from ingest.errors import ArtifactError, UnavailableError
+
+Provider = Literal["auto", "cpu", "cuda"]
+Ids = NDArray[np.int64]
+
+# Of a longer text this many pieces, evenly spread, stand for the whole: 64,000 Chinese characters fit, and one text of
+# many megabytes cannot hold a worker for minutes.
+MAX_PIECES = 256
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    text: int  # position among the distinct texts
+    ids: Ids  # (1, tokens), special tokens included
+    weight: int  # tokens of the text in it
+
+
+class OnnxEncoder:
+    """Text to unit vectors on the CPU or a CUDA GPU; implements `Encoder`. Build it after a fork, never before.
+
+    `threads` are the texts embedded at a time by one call of `embed`, the calling thread included; 0 takes the cores
+    this process may use.
+    """
+
+    def __init__(self, artifact: Artifact, *, threads: int = 0, provider: Provider = "auto") -> None:
+        self._artifact = artifact
+        self._tokenizer = _Tokenizer(artifact)
+        self._session = _open_session(artifact, _choose_provider(provider, artifact.manifest.recipe))
+        self._threads = threads or available_cores()
+        # The calling thread works too: a query neither waits for a pool nor queues behind somebody else's batch.
+        self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="encoder")
+        self._closed = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over the artifact's files: equal fingerprints give equal vectors."""
+        return self._artifact.fingerprint
+
+    @property
+    def dimensions(self) -> int:
+        """Length of every vector."""
+        return self._artifact.manifest.dimensions
+
+    @property
+    def artifact(self) -> Artifact:
+        """What this encoder runs."""
+        return self._artifact
+
+    @property
+    def provider(self) -> str:
+        """The execution provider onnxruntime chose first, like CPUExecutionProvider."""
+        return str(self._session.get_providers()[0])
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return `(n, dimensions)` float32, unit length, row i for text i, whatever the other texts are.
+
+        Equal texts are embedded once. Raises UnavailableError when the encoder is closed or onnxruntime fails, and
+        ArtifactError when the model returns something that is no vector.
+        """
+        if self._closed:
+            raise UnavailableError("the encoder is closed; take a new one from the library")
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        if not distinct:
+            return np.zeros((0, self.dimensions), np.float32)
+        pieces = self._tokenizer.pieces(list(distinct))
+        vectors = _joined(pieces, self._run_all(pieces), len(distinct))
+        return vectors if len(distinct) == len(texts) else vectors[[distinct[text] for text in texts]]
+
+    def _run_all(self, pieces: Sequence[_Piece]) -> Vectors:
+        """Vectors of the pieces, `(n, dimensions)`; the longest pieces go first, so that no thread ends on one."""
+        order = sorted(range(len(pieces)), key=lambda row: pieces[row].ids.shape[1], reverse=True)
+        waiting = deque(order)
+        vectors = np.empty((len(pieces), self.dimensions), np.float32)
+
+        def drain() -> None:
+            try:
+                while True:
+                    row = waiting.popleft()
+                    vectors[row] = self._run(pieces[row].ids)
+            except IndexError:
+                return
+            except BaseException:
+                waiting.clear()
+                raise
+
+        helpers = [self._pool.submit(drain) for _ in range(min(self._threads, len(pieces)) - 1)]
+        try:
+            drain()
+        finally:
+            # A helper that has not started by now sits behind another call's work and has nothing left to do here.
+            running = [helper for helper in helpers if not helper.cancel()]
+        for helper in running:
+            helper.result()
+        return vectors
+
+    def _run(self, ids: Ids) -> Vectors:
+        try:
+            (vectors,) = self._session.run(["vector"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        except Exception as error:  # onnxruntime's exceptions share no other parent
+            raise UnavailableError(f"onnxruntime could not run {self._artifact.model}: {error}") from error
+        if vectors.shape != (1, self.dimensions) or not np.isfinite(vectors).all():
+            raise ArtifactError(f"{self._artifact.model} returned something that is no vector; export the model again")
+        vector: Vectors = vectors[0]
+        return vector
+
+    def close(self) -> None:
+        """Let go of the threads; calls that run are finished first, later ones raise UnavailableError."""
+        self._closed = True
+        self._pool.shutdown(wait=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Tokenizer:
+    """Texts to pieces of token ids; a thin cover over `tokenizers`, which may be called from several threads."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
+        except Exception as error:  # `tokenizers` raises plain Exception
+            raise ArtifactError(f"{artifact.tokenizer} is no tokenizer file; export the model again") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._before, self._after = self._special_ids()
+        self._limit = artifact.manifest.max_tokens - len(self._before) - len(self._after)
+
+    def _special_ids(self) -> tuple[list[int], list[int]]:
+        """The special tokens that the model wants before and after a text."""
+        sample: Encoding = self._tokenizer.encode("a")
+        plain = sample.special_tokens_mask.index(0) if 0 in sample.special_tokens_mask else len(sample.ids)
+        inner = len(self._tokenizer.encode("a", add_special_tokens=False).ids)
+        return sample.ids[:plain], sample.ids[plain + inner :]
+
+    def pieces(self, texts: Sequence[str]) -> list[_Piece]:
+        """The pieces of all texts, in order; every text has at least one."""
+        clean = [text if text.isascii() else _without_surrogates(text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+        found: list[_Piece] = []
+        for row, encoding in enumerate(encodings):
+            ids = encoding.ids
+            if len(ids) <= self._limit:
+                found.append(self._piece(row, ids))
+            else:
+                found.extend(self._split(row, clean[row]))
+        return found
+
+    def _split(self, row: int, text: str) -> list[_Piece]:
+        # The fast call leaves out the offsets, which only these texts need.
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        spans = split_tokens(text, encoding.offsets, self._limit)
+        if len(spans) > MAX_PIECES:
+            spans = [spans[int(position)] for position in np.linspace(0, len(spans) - 1, MAX_PIECES)]
+        ids = encoding.ids
+        return [self._piece(row, ids[first:end]) for first, end in spans]
+
+    def _piece(self, row: int, ids: list[int]) -> _Piece:
+        array = np.array([[*self._before, *ids, *self._after]], np.int64)
+        return _Piece(text=row, ids=array, weight=len(ids))
+
+
+def token_ids(artifact: Artifact, texts: Sequence[str]) -> list[Ids]:
+    """What the artifact's model is fed for these texts: one (1, tokens) int64 array per piece."""
+    return [piece.ids for piece in _Tokenizer(artifact).pieces(texts)]
+
+
+def _without_surrogates(text: str) -> str:
+    """The text with lone surrogates, which no tokenizer takes, replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return text
+
+
+def _joined(pieces: Sequence[_Piece], vectors: Vectors, n: int) -> Vectors:
+    """Mean of each text's piece vectors by length in tokens, normalised; `(n, d)` float32."""
+    if len(pieces) == n:
+        return vectors
+    owners = np.array([piece.text for piece in pieces])
+    weights = np.array([[piece.weight] for piece in pieces], np.float32)
+    firsts = np.searchsorted(owners, np.arange(n))
+    counts = np.diff(np.append(firsts, len(pieces)))
+    sums: Vectors = np.add.reduceat(vectors * weights, firsts, axis=0)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    # A text of one piece keeps the model's own vector, bit for bit; pieces that cancel out leave the first.
+    alone = (counts == 1) | (norms[:, 0] < 1e-6)
+    return np.where(alone[:, None], vectors[firsts], sums / np.maximum(norms, 1e-12)).astype(np.float32)
+
+
+def available_cores() -> int:
+    """Cores this process may run on, which containers and tasksets make fewer than the host's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _choose_provider(wanted: Provider, recipe: str) -> list[str]:
+    cpu = ["CPUExecutionProvider"]
+    if wanted == "cpu":
+        return cpu
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if wanted == "cuda" and not has_cuda:
+        logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": "install akin[gpu]"})
+        return cpu
+    if has_cuda and wanted == "auto" and recipe != "fp32":
+        # Dynamic int8 has no CUDA kernels: every such node would go to the CPU and back.
+        logger.warning("cuda cannot run this recipe, embedding on the CPU", extra={"recipe": recipe, "remedy": "fp32"})
+        return cpu
+    return ["CUDAExecutionProvider", *cpu] if has_cuda else cpu
+
+
+def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Threads come from the callers: one-thread calls side by side are faster than one call on several threads.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(artifact.model), options, providers=providers, disabled_optimizers=["SkipLayerNormFusion"]
+        )
+    except Exception as error:  # onnxruntime's exceptions share no other parent
+        raise ArtifactError(f"onnxruntime cannot load {artifact.model}: {error}; export the model again") from error
+    if session.get_providers()[0] != providers[0]:
+        logger.warning("cuda did not start, embedding on the CPU", extra={"remedy": "check driver and CUDA libraries"})
+    return session

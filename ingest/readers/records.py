@@ -1,0 +1,38 @@
+"""What reading a file yields."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+Source = Path | Literal["-"]  # "-" is standard input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Generic[T_co]):
+    """A good row. `position` is its first line in a text file, its number in a Parquet file, both from 1."""
+
+    position: int
+    value: T_co
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowError:
+    """A row that was refused, and why; holds nothing of the row but the id of what it is about."""
+
+    position: int
+    subject_id: str | None  # the item's or the event's id where it can be read, never the user's
+    code: str
+    detail: str
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a reader has come, in the unit of `file_size_hint`: rows of Parquet, else bytes as the file has them."""
+
+    done: int = 0
+
+
+RawRow = tuple[int, Mapping[str, Any] | RowError]

@@ -1,0 +1,257 @@
+"""The life of a generation: begun, built, caught up, judged, made live or refused; and rolling back to one before.
+
+Every step can be repeated after a crash: where a generation stands is in the ledger, and a build that lost its process
+starts again.
+"""
+
+import logging
+import multiprocessing
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from ingest.build import LEAST_ITEMS_FOR_MEAN, Built, build_in_child
+from ingest.encoder.library import EncoderLibrary
+from ingest.errors import ConflictError, NotFoundError, UnavailableError
+from ingest.gate import Evaluate, judge
+from ingest.index.protocol import CollectionSpec, Index
+from ingest.settings import Settings
+from ingest.store.generations import NewGeneration
+from ingest.store.ledger import Ledger
+from ingest.store.records import Generation, GenerationState
+
+logger = logging.getLogger(__name__)
+
+GROWTH_THAT_REBUILDS = 2.0
+SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildProgress:
+    """How far the build under way has come."""
+
+    generation: str
+    stage: str
+    done: int
+    total: int
+
+
+class Reindexer:
+    """Builds generations beside the live one and switches over. One per installation does the work; see `advance`."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, index: Index, encoders: EncoderLibrary, evaluate: Evaluate
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._index = index
+        self._encoders = encoders
+        self._evaluate = evaluate
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self.progress: BuildProgress | None = None
+
+    def request(self) -> Generation:
+        """Begin a generation with the configured encoder, or return the one that is under way already."""
+        if under_way := self._ledger.generations.under_way():
+            return under_way
+        new = self._new_generation()
+        try:
+            generation = self._ledger.generations.begin(new)
+        except ConflictError:
+            return self._ledger.generations.under_way() or self._ledger.generations.get(new.name)
+        logger.info("generation begun", extra={"generation": generation.name})
+        return generation
+
+    def advance(self) -> Generation | None:
+        """Take the generation under way one step further without waiting; returns it, or None when there is none."""
+        with self._lock:
+            generation = self._ledger.generations.under_way()
+            if generation is None:
+                return None
+            try:
+                if generation.state is GenerationState.BUILDING:
+                    self._build(generation)
+                elif self._ledger.generations.missing(generation.name, job_id=generation.name) == 0:
+                    self._finish(generation)
+            except UnavailableError as error:
+                logger.warning("reindex waits", extra={"generation": generation.name, "reason": str(error)})
+            return generation
+
+    def activate(self, name: str) -> Generation:
+        """Make a complete generation live again. What it missed is deleted before, and placed right after, the switch.
+
+        Raises NotFoundError for one that does not exist or whose index is gone, ConflictError for one not complete.
+        """
+        generation = self._ledger.generations.get(name)
+        if generation.state is GenerationState.LIVE:
+            return generation
+        if generation.state is not GenerationState.RETIRED:
+            raise ConflictError(f"generation {name} is {generation.state}; only one that was live can be activated")
+        self._encoders.get(generation.fingerprint)
+        collection = self._index.open(name)
+        collection.delete(self._ledger.placements.deleted_but_present(name))
+        self._switch(generation, report=dict(generation.report))
+        return self._ledger.generations.get(name)
+
+    def rollback(self) -> Generation:
+        """Activate the generation that was live before. Raises NotFoundError when there is none."""
+        retired = [g for g in self._ledger.generations.list() if g.state is GenerationState.RETIRED and g.live_at]
+        if not retired:
+            raise NotFoundError("there is no earlier generation to go back to")
+        return self.activate(max(retired, key=lambda g: g.live_at or g.created_at).name)
+
+    def rebuild_is_due(self) -> bool:
+        """Embedded: whether the live index has outgrown what was optimised when it was built, and all is quiet."""
+        live = self._ledger.generations.live()
+        if live is None or self._ledger.generations.under_way() or self._ledger.pending.count():
+            return False
+        newest = self._ledger.generations.list()[0]
+        if newest.state in (GenerationState.REFUSED, GenerationState.FAILED):
+            return False  # it would most likely end the same way; a person or the next nightly run decides
+        collection = self._index.open(live.name)
+        grown = collection.count() >= max(LEAST_ITEMS_FOR_MEAN, GROWTH_THAT_REBUILDS * live.items)
+        return grown or collection.unindexed() > self._settings.rebuild_unindexed
+
+    def close(self) -> None:
+        """Stop a build that is under way; it starts again when akin does."""
+        with self._lock:
+            if self._child is not None:
+                self._child.stop()
+                self._child = None
+
+    def _new_generation(self) -> NewGeneration:
+        fingerprint, dimensions = configured_encoder(self._settings, self._ledger, self._encoders)
+        return NewGeneration(
+            name=f"g{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-2],
+            fingerprint=fingerprint,
+            dimensions=dimensions,
+            attributes=self._settings.attributes,
+        )
+
+    def _build(self, generation: Generation) -> None:
+        if not self._settings.embedded:
+            spec = CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes)
+            if generation.name not in self._index.names():
+                self._index.create(generation.name, spec)
+            self._ledger.generations.catch_up(generation.name, mean=None, items=0, job_id=generation.name)
+            return
+        if self._child is None:
+            self._ledger.placements.forget(generation.name)
+            self._child = _Child(self._settings, generation.name)
+            return
+        outcome = self._child.poll()
+        self.progress = self._child.progress
+        if outcome is None:
+            return
+        self._child = self.progress = None
+        if isinstance(outcome, str):
+            self._end(generation, GenerationState.FAILED, {"reason": outcome})
+            return
+        self._index.open(generation.name)
+        missed = self._ledger.generations.catch_up(
+            generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name
+        )
+        logger.info("generation built", extra={"generation": generation.name, "items": outcome.items, "missed": missed})
+
+    def _finish(self, generation: Generation) -> None:
+        collection = self._index.open(generation.name)
+        verdict = judge(self._settings, self._ledger, generation, collection, self._evaluate)
+        if verdict.passed:
+            self._switch(generation, report=dict(verdict.report()))
+        else:
+            self._end(generation, GenerationState.REFUSED, dict(verdict.report()))
+
+    def _switch(self, generation: Generation, report: dict[str, object]) -> None:
+        previous = self._ledger.generations.live()
+        self._ledger.generations.go_live(generation.name, job_id=generation.name, report=report)
+        if previous is not None and previous.name != generation.name:
+            self._index.close(previous.name)
+        logger.info("generation live", extra={"generation": generation.name})
+        self._collect()
+
+    def _end(self, generation: Generation, state: GenerationState, report: dict[str, object]) -> None:
+        self._ledger.generations.close(generation.name, state, report)
+        self._index.close(generation.name)
+        logger.error("generation not live", extra={"generation": generation.name, "state": state, "report": report})
+
+    def _collect(self) -> None:
+        """Drop what is not kept: old generations, earlier refused and failed ones, collections nobody knows."""
+        kept = generations_to_keep(self._ledger.generations.list(), self._settings.keep_generations)
+        for generation in self._ledger.generations.list():
+            if generation.name not in kept:
+                self._index.drop(generation.name)
+                self._ledger.generations.forget(generation.name)
+        for name in set(self._index.names()) - {g.name for g in self._ledger.generations.list()}:
+            self._index.drop(name)
+        self._ledger.placements.collect_vectors()
+
+
+def generations_to_keep(generations: Sequence[Generation], complete: int) -> set[str]:
+    """Names to keep of generations given newest first: those at work, the `complete` last live, the last not live."""
+    at_work = [g for g in generations if g.state not in SETTLED]
+    retired = sorted(
+        (g for g in generations if g.state is GenerationState.RETIRED),
+        key=lambda g: g.live_at or g.created_at,
+        reverse=True,
+    )
+    ended = [g for g in generations if g.state in (GenerationState.REFUSED, GenerationState.FAILED)]
+    return {g.name for g in [*at_work, *retired[: complete - 1], *ended[:1]]}
+
+
+def configured_encoder(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> tuple[str, int]:
+    """Fingerprint and dimensions of the encoder that new generations are built with.
+
+    That is the configured artifact, or the live generation's encoder when no artifact is there.
+    """
+    live = ledger.generations.live()
+    if live is not None and not settings.encoder_folder.exists():
+        return live.fingerprint, live.dimensions
+    artifact = encoders.install(settings.encoder_folder)
+    return artifact.fingerprint, artifact.manifest.dimensions
+
+
+class _Child:
+    """A build in a spawned process."""
+
+    def __init__(self, settings: Settings, generation: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe: Connection
+        self._pipe, theirs = context.Pipe(duplex=False)
+        self._process: BaseProcess = context.Process(
+            target=build_in_child, args=(settings, generation, os.getpid(), theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._generation = generation
+        self.progress: BuildProgress | None = None
+
+    def poll(self) -> Built | str | None:
+        """What the build came to: Built, the reason of its failure, or None while it runs."""
+        try:
+            while self._pipe.poll():
+                message = self._pipe.recv()
+                if message[0] == "progress":
+                    self.progress = BuildProgress(
+                        generation=self._generation, stage=message[1], done=message[2], total=message[3]
+                    )
+                    continue
+                self.stop(grace=5.0)
+                return message[1] if isinstance(message[1], Built) else str(message[1])
+        except EOFError:
+            self._process.join()
+            return f"the build process ended with exit code {self._process.exitcode}"
+        return None
+
+    def stop(self, grace: float = 0.0) -> None:
+        """End the process, which is done (give it some grace to leave) or not wanted any more."""
+        self._process.join(timeout=grace)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+

@@ -1,0 +1,144 @@
+"""One door to the database: short write transactions, reads without one, and the database's own clock."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import BigInteger
+
+from ingest.errors import SettingsError, UnavailableError
+
+T = TypeVar("T")
+
+IDS_PER_STATEMENT = 1_000  # well under SQLite's and PostgreSQL's limits on bound parameters
+
+
+class now(FunctionElement[int]):  # noqa: N801 - reads as the SQL function that it is
+    """Microseconds since 1970 by the database's clock: leases must not depend on the clock of whoever asks."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(*_: Any, **__: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(*_: Any, **__: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime."""
+    return int(moment.timestamp() * 1_000_000)
+
+
+def moment(microseconds_: int) -> datetime:
+    """The aware UTC datetime of that many microseconds since 1970."""
+    return datetime.fromtimestamp(microseconds_ / 1_000_000, tz=UTC)
+
+
+def chunks(values: Iterable[T], size: int = IDS_PER_STATEMENT) -> Iterator[list[T]]:
+    """Cut into lists of at most `size`."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+class Database:
+    """An engine and its habits. Thread-safe."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise SettingsError("AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
+        self._sqlite = parsed.get_backend_name() == "sqlite"
+        if self._sqlite and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self._sqlite else {"pool_pre_ping": True}
+        self._engine = create_engine(parsed, pool_size=16, max_overflow=32, **options)
+        # SQLite has one writer at a time; queueing here is fairer and quicker than its own polling between threads.
+        self._writer = threading.Lock() if self._sqlite else None
+        if self._sqlite:
+            event.listen(self._engine, "connect", _configure_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        self._writing = self._engine.execution_options(akin_write=True)
+        self._reading = self._engine if self._sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, durable when the block ends. Keep it short: never embed or wait on a network inside."""
+        if self._writer is not None:
+            self._writer.acquire()
+        try:
+            with _translated(), self._writing.begin() as connection:
+                yield connection
+        finally:
+            if self._writer is not None:
+                self._writer.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; each statement sees what was committed before it."""
+        with _translated(), self._reading.connect() as connection:
+            yield connection
+
+    def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
+        """An INSERT that knows ON CONFLICT in this database's dialect."""
+        return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows or replace those with the same primary key."""
+        if not rows:
+            return
+        statement = self.insert(table)
+        keys = [column.name for column in table.primary_key]
+        replaced = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=replaced)
+        connection.execute(statement, list(rows))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        if "no such table" in str(error.orig):
+            raise UnavailableError("the ledger has no tables; open it with open_ledger") from error
+        raise UnavailableError(f"the ledger does not answer: {error.orig}") from error
+    except SQLAlchemyError as error:
+        # str(error) would repeat the statement's parameters, which may be somebody's text.
+        raise UnavailableError(f"the ledger refused: {type(error).__name__}") from error
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=30000",
+        "secure_delete=ON",
+        "cache_size=-16000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a deferred one could fail half way with "database is locked".
+    if connection.get_execution_options().get("akin_write"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

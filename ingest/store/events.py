@@ -1,0 +1,133 @@
+"""Events in the ledger: accepted once each, read back as histories, popularity and users."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, bindparam, distinct, func, select
+
+from ingest.events import Event
+from ingest.store.database import Database, chunks, microseconds, moment
+from ingest.store.records import HistoryEntry
+from ingest.store.tables import events, items, placements
+
+DAY = 86_400_000_000  # microseconds
+
+# What every recommendation asks; built once, because putting a statement together costs more than running it.
+_HISTORY = (
+    select(events, placements.c.version)
+    .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
+    .outerjoin(
+        placements,
+        (placements.c.item_id == events.c.item_id)
+        & (placements.c.generation == bindparam("generation"))
+        & placements.c.present,
+    )
+    .where(events.c.user_id == bindparam("user"))
+    .order_by(events.c.order_at.desc(), events.c.sequence.desc())
+    .limit(bindparam("limit"))
+)
+_SEEN = (
+    select(events.c.item_id)
+    .where(events.c.user_id == bindparam("user"))
+    .group_by(events.c.item_id)
+    .order_by(func.max(events.c.order_at).desc(), func.max(events.c.sequence).desc())
+    .limit(bindparam("limit"))
+)
+
+
+class EventStore:
+    """The events table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, batch: Sequence[Event]) -> int:
+        """Commit events; those whose `event_id` is known are skipped. Returns how many were new."""
+        new = 0
+        insert = self._database.insert(events).on_conflict_do_nothing(index_elements=["event_id"])
+        with self._database.write() as connection:
+            for some in chunks(batch):
+                known = select(events.c.event_id).where(events.c.event_id.in_([e.event_id for e in some]))
+                standing = set(connection.execute(known).scalars())
+                fresh = {e.event_id: _row(e) for e in some if e.event_id not in standing}
+                if fresh:
+                    connection.execute(insert, list(fresh.values()))
+                new += len(fresh)
+        return new
+
+    def history(self, user_id: str, generation: str, limit: int) -> list[HistoryEntry]:
+        """The user's latest events on items that are not deleted, newest first, without time by order of arrival."""
+        asked = {"user": user_id, "generation": generation, "limit": limit}
+        with self._database.read() as connection:
+            return [HistoryEntry(event=_event(row), version=row.version) for row in connection.execute(_HISTORY, asked)]
+
+    def for_user(self, user_id: str) -> Iterator[Event]:
+        """Everything known of a user, newest first."""
+        query = select(events).where(events.c.user_id == user_id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(events.c.order_at.desc(), events.c.sequence.desc())).all()
+        yield from map(_event, rows)
+
+    def seen(self, user_id: str, limit: int = 10_000) -> list[str]:
+        """The distinct items of a user's events, most recent first."""
+        with self._database.read() as connection:
+            return list(connection.execute(_SEEN, {"user": user_id, "limit": limit}).scalars())
+
+    def popular(self, window_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
+        """Items by how many distinct users had a positive event with them within the window before the newest event.
+
+        Best first, ties by id. Where no event has a time, all of them count. Deleted items are left out.
+        """
+        with self._database.read() as connection:
+            newest = connection.execute(select(func.max(events.c.order_at))).scalar() or 0
+            since = newest - int(window_days * DAY) if newest else 0
+            people = func.count(distinct(events.c.user_id))
+            query = (
+                select(events.c.item_id, people)
+                .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
+                .where(events.c.type.in_(list(positive_types)), events.c.order_at >= since)
+                .group_by(events.c.item_id)
+                .order_by(people.desc(), events.c.item_id)
+                .limit(limit)
+            )
+            return [(row[0], float(row[1])) for row in connection.execute(query)]
+
+    def recent_users(self, limit: int) -> list[str]:
+        """Users with at least two events, by their latest, newest first."""
+        query = select(events.c.user_id).group_by(events.c.user_id).having(func.count() > 1)
+        query = query.order_by(func.max(events.c.order_at).desc(), events.c.user_id).limit(limit)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def count(self) -> int:
+        """How many events there are."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
+
+
+def _row(event: Event) -> dict[str, Any]:
+    timestamp = None if event.timestamp is None else microseconds(event.timestamp)
+    return {
+        "event_id": event.event_id,
+        "user_id": event.user_id,
+        "item_id": event.item_id,
+        "type": event.type,
+        "value": event.value,
+        "timestamp": timestamp,
+        "dwell_ms": event.dwell_ms,
+        "recommendation_id": event.recommendation_id,
+        "order_at": timestamp or 0,
+    }
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        event_id=row.event_id,
+        user_id=row.user_id,
+        item_id=row.item_id,
+        type=row.type,
+        value=row.value,
+        timestamp=None if row.timestamp is None else moment(row.timestamp),
+        dwell_ms=row.dwell_ms,
+        recommendation_id=row.recommendation_id,
+    )

@@ -1,0 +1,171 @@
+"""Generations, and the one pointer that says which of them is live."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import Connection, Row, delete, literal, select, update
+
+from ingest.encoder.protocol import Vectors
+from ingest.errors import ConflictError, NotFoundError
+from ingest.items import AttributeType
+from ingest.store.database import Database, moment, now
+from ingest.store.pending import PendingStore
+from ingest.store.records import Generation, GenerationState
+from ingest.store.tables import generations, pending, placements
+
+_UNDER_WAY = (GenerationState.BUILDING, GenerationState.CATCHING_UP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewGeneration:
+    """What is decided when a generation is begun."""
+
+    name: str
+    fingerprint: str
+    dimensions: int
+    attributes: Mapping[str, AttributeType]
+
+
+class GenerationStore:
+    """The generations table. The live pointer is the state column: it moves in one transaction, or not at all."""
+
+    def __init__(self, database: Database, pending_store: PendingStore) -> None:
+        self._database = database
+        self._pending = pending_store
+
+    def live(self) -> Generation | None:
+        """The generation that answers queries."""
+        return self._first(GenerationState.LIVE)
+
+    def under_way(self) -> Generation | None:
+        """The generation that is being built or catches up."""
+        return self._first(*_UNDER_WAY)
+
+    def receiving_writes(self) -> list[Generation]:
+        """Those that reconcile must keep in order: the live one, and one that catches up."""
+        return [g for g in self.list() if g.state in (GenerationState.LIVE, GenerationState.CATCHING_UP)]
+
+    def get(self, name: str) -> Generation:
+        """Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(select(generations).where(generations.c.name == name)).one_or_none()
+        if row is None:
+            raise NotFoundError("there is no such generation; GET /v1/generations or `akin generations` lists them")
+        return _record(row)
+
+    def list(self) -> list[Generation]:
+        """All of them, newest first."""
+        with self._database.read() as connection:
+            order = (generations.c.created_at.desc(), generations.c.name.desc())
+            return [_record(row) for row in connection.execute(select(generations).order_by(*order))]
+
+    def begin(self, new: NewGeneration, state: GenerationState = GenerationState.BUILDING) -> Generation:
+        """Write down a new generation. Raises ConflictError when one is under way already, or when its state is live
+        and there is a live one."""
+        with self._database.write() as connection:
+            stamp = connection.execute(select(now())).scalar_one()
+            rivals = (GenerationState.LIVE,) if state is GenerationState.LIVE else _UNDER_WAY
+            taken = select(generations.c.name).where(generations.c.state.in_(rivals))
+            if other := connection.execute(taken).scalar():
+                raise ConflictError(f"generation {other} is under way already; wait until it is done")
+            row = {
+                "name": new.name,
+                "state": state,
+                "fingerprint": new.fingerprint,
+                "dimensions": new.dimensions,
+                "attributes": orjson.dumps(dict(new.attributes)).decode(),
+                "items": 0,
+                "created_at": stamp,
+                "live_at": stamp if state is GenerationState.LIVE else None,
+                "report": "{}",
+            }
+            connection.execute(generations.insert(), [row])
+        return self.get(new.name)
+
+    def catch_up(self, name: str, *, mean: Vectors | None, items: int, job_id: str) -> int:
+        """Let a built generation receive writes, and make pending what it missed; returns how much that is."""
+        with self._database.write() as connection:
+            values = {
+                "state": GenerationState.CATCHING_UP,
+                "mean": None if mean is None else mean.astype("<f4").tobytes(),
+                "items": items,
+            }
+            connection.execute(update(generations).where(generations.c.name == name).values(values))
+            return self._pending.add_missing(connection, name, job_id=job_id)
+
+    def missing(self, name: str, *, job_id: str) -> int:
+        """Make pending what does not stand in the generation as it should; returns how much that is."""
+        with self._database.write() as connection:
+            return self._pending.add_missing(connection, name, job_id=job_id)
+
+    def go_live(self, name: str, *, job_id: str, report: Mapping[str, Any] | None = None) -> None:
+        """Move the live pointer to `name`; the generation that was live is retired. One transaction.
+
+        What does not stand in the new one as it should becomes pending in the same transaction.
+        """
+        with self._database.write() as connection:
+            current = connection.execute(
+                select(generations.c.name).where(generations.c.state == GenerationState.LIVE)
+            ).scalar()
+            if current is not None and current != name:
+                _note_unrecorded(connection, self._database, current)
+                retired = update(generations).where(generations.c.name == current)
+                connection.execute(retired.values(state=GenerationState.RETIRED))
+            values: dict[str, Any] = {"state": GenerationState.LIVE, "live_at": now()}
+            if report is not None:
+                values["report"] = orjson.dumps(dict(report)).decode()
+            connection.execute(update(generations).where(generations.c.name == name).values(values))
+            self._pending.add_missing(connection, name, job_id=job_id)
+
+    def close(self, name: str, state: GenerationState, report: Mapping[str, Any]) -> None:
+        """End a generation that did not go live: refused or failed, with the report that says why."""
+        with self._database.write() as connection:
+            _note_unrecorded(connection, self._database, name)
+            values = {"state": state, "report": orjson.dumps(dict(report)).decode()}
+            connection.execute(update(generations).where(generations.c.name == name).values(values))
+
+    def forget(self, name: str) -> None:
+        """Remove the row of a generation whose collection is gone."""
+        with self._database.write() as connection:
+            connection.execute(delete(placements).where(placements.c.generation == name))
+            connection.execute(delete(generations).where(generations.c.name == name))
+
+    def _first(self, *states: GenerationState) -> Generation | None:
+        query = select(generations).where(generations.c.state.in_(states))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(generations.c.created_at.desc()).limit(1)).one_or_none()
+        return None if row is None else _record(row)
+
+
+def _note_unrecorded(connection: Connection, database: Database, name: str) -> None:
+    """Before a generation stops receiving writes: what is pending may stand in it without a placement saying so.
+
+    Noting version 0 there makes a later activation look at those items again, so that none that was deleted meanwhile
+    comes back with it.
+    """
+    unknown = select(literal(name), pending.c.item_id, literal(0), literal(value=True))
+    columns = ["generation", "item_id", "version", "present"]
+    # WHERE true: without it SQLite reads ON CONFLICT as a join's ON.
+    insert = database.insert(placements).from_select(columns, unknown.where(literal(1) == 1))
+    insert = insert.on_conflict_do_update(
+        index_elements=["generation", "item_id"], set_={"version": 0, "present": True}
+    )
+    connection.execute(insert)
+
+
+def _record(row: Row[Any]) -> Generation:
+    return Generation(
+        name=row.name,
+        state=GenerationState(row.state),
+        fingerprint=row.fingerprint,
+        dimensions=row.dimensions,
+        attributes={name: AttributeType(type_) for name, type_ in orjson.loads(row.attributes).items()},
+        mean=None if row.mean is None else np.frombuffer(row.mean, dtype="<f4"),
+        items=row.items,
+        created_at=moment(row.created_at),
+        live_at=None if row.live_at is None else moment(row.live_at),
+        report=orjson.loads(row.report),
+    )

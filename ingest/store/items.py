@@ -1,0 +1,175 @@
+"""Items in the ledger: versions, tombstones, and the pending row that goes with every change."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, delete, func, select
+
+from ingest.items import Item, StoredItem, item_from_json, item_to_json
+from ingest.store.database import Database, chunks, moment, now
+from ingest.store.pending import PendingStore
+from ingest.store.tables import items, set_aside
+
+# Built once: every answer's page is read with it.
+_ALL = select(items).where(items.c.item_id.in_(bindparam("ids", expanding=True)))
+_NOT_DELETED = _ALL.where(items.c.deleted_at.is_(None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOutcome:
+    """What became of one write: changed, unchanged, stale (an older version) or deleted (a tombstone stands)."""
+
+    item_id: str
+    outcome: str
+    version: int
+
+
+class ItemStore:
+    """The items table."""
+
+    def __init__(self, database: Database, pending: PendingStore) -> None:
+        self._database = database
+        self._pending = pending
+
+    def get(self, item_id: str) -> StoredItem | None:
+        """The item, deleted or not; None when it was never there."""
+        with self._database.read() as connection:
+            row = connection.execute(select(items).where(items.c.item_id == item_id)).one_or_none()
+        return None if row is None else _stored(row)
+
+    def get_many(self, item_ids: Iterable[str], *, deleted: bool = False) -> dict[str, StoredItem]:
+        """Those that are there; deleted ones only when asked for."""
+        found: dict[str, StoredItem] = {}
+        with self._database.read() as connection:
+            for some in chunks(item_ids):
+                rows = connection.execute(_ALL if deleted else _NOT_DELETED, {"ids": some})
+                found |= {row.item_id: _stored(row) for row in rows}
+        return found
+
+    def count(self) -> int:
+        """How many items are not deleted."""
+        with self._database.read() as connection:
+            query = select(func.count()).select_from(items).where(items.c.deleted_at.is_(None))
+            return int(connection.execute(query).scalar_one())
+
+    def pages(self, size: int = 1_000) -> Iterator[list[StoredItem]]:
+        """Every item that is not deleted, in the order of the ids, a page at a time."""
+        last = ""
+        while True:
+            query = select(items).where(items.c.item_id > last, items.c.deleted_at.is_(None))
+            with self._database.read() as connection:
+                rows = connection.execute(query.order_by(items.c.item_id).limit(size)).all()
+            if not rows:
+                return
+            yield [_stored(row) for row in rows]
+            last = rows[-1].item_id
+
+    def write(self, batch: Sequence[Item], *, job_id: str, revive: bool, due_in: float) -> list[WriteOutcome]:
+        """Commit items and their pending rows in one transaction; outcomes in the order of the batch.
+
+        An item that equals what stands is unchanged. A lower or equal `version` is stale. A deleted item comes back
+        only with a higher `version`, or when `revive` says that the caller means it.
+        """
+        bodies = [_body(item) for item in batch]
+        with self._database.write() as connection:
+            standing = self._standing(connection, [item.item_id for item in batch])
+            outcomes: list[WriteOutcome] = []
+            rows: dict[str, dict[str, Any]] = {}
+            stamp = connection.execute(select(now())).scalar_one()
+            for item, (body, body_hash) in zip(batch, bodies, strict=True):
+                outcome = _decide(item, body_hash, standing.get(item.item_id), revive=revive)
+                outcomes.append(outcome)
+                if outcome.outcome == "changed":
+                    standing[item.item_id] = _Standing(version=outcome.version, body_hash=body_hash, deleted=False)
+                    rows[item.item_id] = {
+                        "item_id": item.item_id,
+                        "version": outcome.version,
+                        "body": body,
+                        "body_hash": body_hash,
+                        "updated_at": stamp,
+                        "deleted_at": None,
+                    }
+            self._commit_changes(connection, list(rows.values()), job_id, due_in)
+        return outcomes
+
+    def delete(self, item_ids: Sequence[str], *, job_id: str, due_in: float) -> list[WriteOutcome]:
+        """Tombstone those that are there and not deleted yet; the others are unchanged."""
+        with self._database.write() as connection:
+            standing = self._standing(connection, item_ids)
+            stamp = connection.execute(select(now())).scalar_one()
+            rows = []
+            outcomes = []
+            for item_id in dict.fromkeys(item_ids):
+                there = standing.get(item_id)
+                if there is None or there.deleted:
+                    outcomes.append(WriteOutcome(item_id=item_id, outcome="unchanged", version=0))
+                    continue
+                version = there.version + 1
+                outcomes.append(WriteOutcome(item_id=item_id, outcome="changed", version=version))
+                rows.append(
+                    {
+                        "item_id": item_id,
+                        "version": version,
+                        "body": None,
+                        "body_hash": there.body_hash,
+                        "updated_at": stamp,
+                        "deleted_at": stamp,
+                    }
+                )
+            self._commit_changes(connection, rows, job_id, due_in)
+        return outcomes
+
+    def _commit_changes(
+        self, connection: Connection, rows: Sequence[dict[str, Any]], job_id: str, due_in: float
+    ) -> None:
+        self._database.upsert(connection, items, rows)
+        changed = [row["item_id"] for row in rows]
+        for some in chunks(changed):
+            connection.execute(delete(set_aside).where(set_aside.c.item_id.in_(some)))
+        self._pending.add(connection, changed, job_id=job_id, due_in=due_in)
+
+    @staticmethod
+    def _standing(connection: Connection, item_ids: Sequence[str]) -> dict[str, "_Standing"]:
+        columns = (items.c.item_id, items.c.version, items.c.body_hash, items.c.deleted_at)
+        found = {}
+        for some in chunks(item_ids):
+            for row in connection.execute(select(*columns).where(items.c.item_id.in_(some)).with_for_update()):
+                found[row.item_id] = _Standing(
+                    version=row.version, body_hash=row.body_hash, deleted=row.deleted_at is not None
+                )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    version: int
+    body_hash: str
+    deleted: bool
+
+
+def _decide(item: Item, body_hash: str, standing: _Standing | None, *, revive: bool) -> WriteOutcome:
+    if standing is None:
+        return WriteOutcome(item_id=item.item_id, outcome="changed", version=item.version or 1)
+    unchanged = standing.body_hash == body_hash and not standing.deleted
+    newer = item.version is None or item.version > standing.version
+    if unchanged and item.version in (None, standing.version):
+        return WriteOutcome(item_id=item.item_id, outcome="unchanged", version=standing.version)
+    if not newer:
+        return WriteOutcome(item_id=item.item_id, outcome="stale", version=standing.version)
+    if standing.deleted and item.version is None and not revive:
+        return WriteOutcome(item_id=item.item_id, outcome="deleted", version=standing.version)
+    return WriteOutcome(item_id=item.item_id, outcome="changed", version=item.version or standing.version + 1)
+
+
+def _body(item: Item) -> tuple[bytes, str]:
+    body = orjson.dumps(item_to_json(replace(item, version=None)), option=orjson.OPT_SORT_KEYS)
+    return body, hashlib.sha256(body).hexdigest()
+
+
+def _stored(row: Row[Any]) -> StoredItem:
+    item = Item(item_id=row.item_id) if row.body is None else item_from_json(orjson.loads(row.body))
+    deleted_at = None if row.deleted_at is None else moment(row.deleted_at)
+    return StoredItem(item=item, version=row.version, updated_at=moment(row.updated_at), deleted_at=deleted_at)

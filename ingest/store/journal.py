@@ -1,0 +1,126 @@
+"""What happened around the data: jobs, rejects and the log of answers given."""
+
+import uuid
+from collections.abc import Sequence
+
+import orjson
+from sqlalchemy import delete, func, select, update
+
+from ingest.store.database import Database, chunks, microseconds, moment, now
+from ingest.store.pending import set_aside_record
+from ingest.store.records import Job, LoggedRecommendation, Reject
+from ingest.store.tables import jobs, pending, recommendations, rejects, set_aside
+
+KEPT_REJECTS = 100_000
+ERRORS_PER_JOB = 100
+
+
+class JobStore:
+    """The jobs table. How far a job has come is counted from what is pending and set aside, never stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, kind: str) -> str:
+        """Open a job; returns its id."""
+        job_id = str(uuid.uuid4())
+        with self._database.write() as connection:
+            stamp = connection.execute(select(now())).scalar_one()
+            row = {"job_id": job_id, "kind": kind, "created_at": stamp, "total": 0}
+            connection.execute(jobs.insert(), [row])
+        return job_id
+
+    def grow(self, job_id: str, by: int) -> None:
+        """Add accepted items to a job's total."""
+        with self._database.write() as connection:
+            connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(total=jobs.c.total + by))
+
+    def get(self, job_id: str) -> Job | None:
+        """The job as it stands now."""
+        with self._database.read() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
+            if row is None:
+                return None
+            waiting = connection.execute(
+                select(func.count()).select_from(pending).where(pending.c.job_id == job_id)
+            ).scalar_one()
+            mine = set_aside.c.job_id == job_id
+            failed = connection.execute(select(func.count()).select_from(set_aside).where(mine)).scalar_one()
+            errors = connection.execute(select(set_aside).where(mine).limit(ERRORS_PER_JOB)).all()
+        return Job(
+            job_id=job_id,
+            kind=row.kind,
+            created_at=moment(row.created_at),
+            total=row.total,
+            placed=max(0, row.total - waiting - failed),
+            failed=failed,
+            errors=tuple(set_aside_record(error) for error in errors),
+        )
+
+
+class RejectStore:
+    """The rejects table: what came in and was refused."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, refused: Sequence[Reject]) -> None:
+        """Write down refusals; only the latest are kept."""
+        rows = [
+            {
+                "source": r.source,
+                "position": r.position,
+                "subject_id": r.subject_id,
+                "code": r.code,
+                "detail": r.detail,
+                "rejected_at": microseconds(r.rejected_at),
+            }
+            for r in refused
+        ]
+        if not rows:
+            return
+        with self._database.write() as connection:
+            for some in chunks(rows):
+                connection.execute(rejects.insert(), some)
+            newest = connection.execute(select(func.max(rejects.c.id))).scalar_one()
+            connection.execute(delete(rejects).where(rejects.c.id <= newest - KEPT_REJECTS))
+
+    def list(self, limit: int = 100) -> list[Reject]:
+        """The latest first."""
+        with self._database.read() as connection:
+            found = connection.execute(select(rejects).order_by(rejects.c.id.desc()).limit(limit)).all()
+        return [
+            Reject(
+                source=row.source,
+                position=row.position,
+                subject_id=row.subject_id,
+                code=row.code,
+                detail=row.detail,
+                rejected_at=moment(row.rejected_at),
+            )
+            for row in found
+        ]
+
+
+class RecommendationLog:
+    """The recommendations table: which answer was given, so that events can be joined to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def log(self, entries: Sequence[LoggedRecommendation]) -> None:
+        """Write down answers; one that is known already is skipped."""
+        rows = [
+            {
+                "recommendation_id": entry.recommendation_id,
+                "user_id": entry.user_id,
+                "generation": entry.generation,
+                "strategy": entry.strategy,
+                "item_ids": orjson.dumps(entry.item_ids).decode(),
+                "created_at": microseconds(entry.created_at),
+            }
+            for entry in entries
+        ]
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(self._database.insert(recommendations).on_conflict_do_nothing(), rows)

@@ -1,0 +1,197 @@
+"""What still has to be reconciled, who is at it, and what was set aside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, delete, func, or_, select, update
+
+from ingest.store.database import Database, chunks, moment, now
+from ingest.store.records import SetAside
+from ingest.store.tables import items, pending, placements, set_aside
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Items that this lease alone may work on, with how often each has been tried, this time included."""
+
+    lease: str
+    attempts: dict[str, int]
+
+
+class PendingStore:
+    """The pending and set_aside tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, connection: Connection, item_ids: Sequence[str], *, job_id: str, due_in: float) -> None:
+        """Note that these changed, inside the transaction that changes them. Counts their attempts from zero.
+
+        A lease that somebody holds stays: the holder will see that the item moved on, and leave it pending.
+        """
+        if not item_ids:
+            return
+        stamp = connection.execute(select(now())).scalar_one()
+        rows = [
+            {"item_id": i, "job_id": job_id, "created_at": stamp, "due_at": stamp + int(due_in * MICROSECONDS)}
+            for i in item_ids
+        ]
+        insert = self._database.insert(pending)
+        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at")} | {"attempts": 0}
+        insert = insert.on_conflict_do_update(index_elements=["item_id"], set_=fresh)
+        connection.execute(insert.values(leased_until=0, attempts=0), rows)
+
+    def claim(self, item_ids: Sequence[str], *, lease: str, seconds: float) -> Claim:
+        """Lease those that are pending and free, and count one attempt for each, before any work is done."""
+        attempts: dict[str, int] = {}
+        with self._database.write() as connection:
+            for some in chunks(item_ids):
+                statement = (
+                    update(pending)
+                    .where(pending.c.item_id.in_(some), pending.c.leased_until <= now())
+                    .values(
+                        lease=lease,
+                        leased_until=now() + int(seconds * MICROSECONDS),
+                        due_at=now() + int(seconds * MICROSECONDS),
+                        attempts=pending.c.attempts + 1,
+                    )
+                    .returning(pending.c.item_id, pending.c.attempts)
+                )
+                attempts |= {row.item_id: row.attempts for row in connection.execute(statement)}
+        return Claim(lease=lease, attempts=attempts)
+
+    def release(self, lease: str, *, due_in: float, forgive: bool) -> None:
+        """Give back what a lease still holds; `forgive` takes back the attempt, for faults that are not the item's."""
+        values: dict[str, Any] = {
+            "lease": None,
+            "leased_until": 0,
+            "due_at": now() + int(due_in * MICROSECONDS),
+        }
+        if forgive:
+            values["attempts"] = case((pending.c.attempts > 0, pending.c.attempts - 1), else_=0)
+        with self._database.write() as connection:
+            connection.execute(update(pending).where(pending.c.lease == lease).values(values))
+
+    def due(self, limit: int, *, put_off: float) -> list[tuple[str, int]]:
+        """Ids that are due and free with their attempts so far, fewest attempts first; they are due again later."""
+        free = (pending.c.due_at <= now(), pending.c.leased_until <= now())
+        query = select(pending.c.item_id, pending.c.attempts).where(*free)
+        query = query.order_by(pending.c.attempts, pending.c.due_at).limit(limit)
+        with self._database.read() as connection:
+            found = [(row.item_id, row.attempts) for row in connection.execute(query)]
+        if found:
+            later = now() + int(put_off * MICROSECONDS)
+            with self._database.write() as connection:
+                for some in chunks([item_id for item_id, _ in found]):
+                    statement = update(pending).where(pending.c.item_id.in_(some), pending.c.due_at <= now())
+                    connection.execute(statement.values(due_at=later))
+        return found
+
+    def make_due(self, item_ids: Sequence[str] | None = None, *, break_leases: bool = False) -> None:
+        """Let the next sweep find these (None: all). Leases may be broken only by whoever knows their holders died."""
+        values: dict[str, Any] = {"due_at": 0} | ({"leased_until": 0, "lease": None} if break_leases else {})
+        with self._database.write() as connection:
+            if item_ids is None:
+                connection.execute(update(pending).values(values))
+            else:
+                for some in chunks(item_ids):
+                    connection.execute(update(pending).where(pending.c.item_id.in_(some)).values(values))
+
+    def add_missing(self, connection: Connection, generation: str, *, job_id: str) -> int:
+        """Make pending whatever does not stand in a generation as it should; returns how many there are."""
+        missing = [row.item_id for row in connection.execute(_missing(generation))]
+        insert = self._database.insert(pending).on_conflict_do_nothing(index_elements=["item_id"])
+        stamp = connection.execute(select(now())).scalar_one()
+        rows = [
+            {"item_id": item_id, "job_id": job_id, "created_at": stamp, "due_at": 0, "leased_until": 0, "attempts": 0}
+            for item_id in missing
+        ]
+        for some in chunks(rows):
+            connection.execute(insert, some)
+        return len(missing)
+
+    def stands_aside(self, claim: Claim, reasons: dict[str, str]) -> None:
+        """Set items aside with a reason each, unless they changed since the claim was made."""
+        if not reasons:
+            return
+        with self._database.write() as connection:
+            stamp = connection.execute(select(now())).scalar_one()
+            query = select(items.c.item_id, items.c.version, pending.c.job_id).join(
+                pending, pending.c.item_id == items.c.item_id
+            )
+            rows = []
+            for some in chunks(list(reasons)):
+                held = query.where(items.c.item_id.in_(some), pending.c.lease == claim.lease, pending.c.attempts > 0)
+                rows += [
+                    {
+                        "item_id": row.item_id,
+                        "version": row.version,
+                        "job_id": row.job_id,
+                        "reason": reasons[row.item_id],
+                        "attempts": claim.attempts.get(row.item_id, 0),
+                        "set_aside_at": stamp,
+                    }
+                    for row in connection.execute(held)
+                ]
+            self._database.upsert(connection, set_aside, rows)
+            for some in chunks([row["item_id"] for row in rows]):
+                connection.execute(delete(pending).where(pending.c.item_id.in_(some)))
+
+    def set_aside(self, limit: int = 100) -> list[SetAside]:
+        """What was set aside, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(set_aside).order_by(set_aside.c.set_aside_at.desc()).limit(limit))
+            return [set_aside_record(row) for row in rows]
+
+    def retry(self, item_ids: Sequence[str] | None = None) -> int:
+        """Try again what was set aside (None: all of it); returns how many."""
+        with self._database.write() as connection:
+            query = select(set_aside.c.item_id, set_aside.c.job_id)
+            query = query if item_ids is None else query.where(set_aside.c.item_id.in_(list(item_ids)))
+            found = connection.execute(query).all()
+            for row in found:
+                self.add(connection, [row.item_id], job_id=row.job_id, due_in=0)
+                connection.execute(delete(set_aside).where(set_aside.c.item_id == row.item_id))
+        return len(found)
+
+    def count(self) -> int:
+        """How many items are not yet as they should be everywhere."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(pending)).scalar_one())
+
+    def oldest_age_seconds(self) -> float | None:
+        """How long the oldest of them has waited; None when nothing waits."""
+        with self._database.read() as connection:
+            age = connection.execute(select(now() - func.min(pending.c.created_at))).scalar_one()
+        return None if age is None else max(0.0, age / MICROSECONDS)
+
+
+def set_aside_record(row: Row[Any]) -> SetAside:
+    """The record of a set_aside row."""
+    return SetAside(
+        item_id=row.item_id,
+        version=row.version,
+        reason=row.reason,
+        attempts=row.attempts,
+        set_aside_at=moment(row.set_aside_at),
+    )
+
+
+def _missing(generation: str) -> Any:
+    """Items whose state in the generation is not the record's; a deleted one that never stood there is in order."""
+    here = (placements.c.item_id == items.c.item_id) & (placements.c.generation == generation)
+    aside = (set_aside.c.item_id == items.c.item_id) & (set_aside.c.version == items.c.version)
+    joined = items.outerjoin(placements, here).outerjoin(set_aside, aside)
+    never_there = placements.c.version.is_(None)
+    return (
+        select(items.c.item_id)
+        .select_from(joined)
+        .where(
+            set_aside.c.item_id.is_(None),
+            or_(never_there & items.c.deleted_at.is_(None), placements.c.version != items.c.version),
+        )
+        .order_by(items.c.item_id)
+    )

@@ -1,0 +1,153 @@
+"""Taking in items, events and deletions: accepted means committed to the ledger; the queue is told afterwards."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.errors import StorageFullError
+from ingest.events import Event
+from ingest.items import Item
+from ingest.queue import Queue
+from ingest.settings import Settings
+from ingest.store.database import chunks
+from ingest.store.items import WriteOutcome
+from ingest.store.ledger import Ledger
+
+# How long the sweep leaves a message that the broker took before it asks again.
+REDELIVER_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemError:
+    """Why one part of a submission was refused; `index` is its place in the submission, from 0."""
+
+    index: int
+    item_id: str | None
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What became of a batch of items. `accepted` counts the unchanged ones too."""
+
+    job_id: str
+    accepted: int
+    unchanged: int
+    errors: tuple[ItemError, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSubmission:
+    """What became of a batch of events. `accepted` counts the duplicates too."""
+
+    accepted: int
+    duplicates: int
+    errors: tuple[ItemError, ...] = ()
+
+
+def submit_items(
+    ledger: Ledger,
+    queue: Queue,
+    settings: Settings,
+    items: Sequence[Item],
+    *,
+    revive: bool = False,
+    job_id: str | None = None,
+) -> Submission:
+    """Commit items and wake a worker. A deleted item comes back only with a higher version, or with `revive`.
+
+    `job_id` adds to a job that was begun before. Raises StorageFullError before anything is written.
+    """
+    check_free_space(settings)
+    job = job_id or ledger.jobs.begin("items")
+    outcomes: list[WriteOutcome] = []
+    for some in chunks(items):
+        written = ledger.items.write(some, job_id=job, revive=revive, due_in=REDELIVER_SECONDS)
+        ledger.jobs.grow(job, sum(w.outcome in {"changed", "unchanged"} for w in written))
+        wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
+        outcomes += written
+    errors = [_item_error(i, w) for i, w in enumerate(outcomes) if w.outcome in {"stale", "deleted"}]
+    return Submission(
+        job_id=job,
+        accepted=len(outcomes) - len(errors),
+        unchanged=sum(w.outcome == "unchanged" for w in outcomes),
+        errors=tuple(errors),
+    )
+
+
+def delete_items(ledger: Ledger, queue: Queue, settings: Settings, item_ids: Sequence[str]) -> Submission:
+    """Tombstone items and wake a worker. Ids that are not there, or no longer, are unchanged."""
+    job = ledger.jobs.begin("delete")
+    outcomes: list[WriteOutcome] = []
+    for some in chunks(item_ids):
+        written = ledger.items.delete(some, job_id=job, due_in=REDELIVER_SECONDS)
+        ledger.jobs.grow(job, len(written))
+        wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
+        outcomes += written
+    unchanged = sum(w.outcome == "unchanged" for w in outcomes)
+    return Submission(job_id=job, accepted=len(outcomes), unchanged=unchanged)
+
+
+def submit_events(ledger: Ledger, settings: Settings, events: Sequence[Event]) -> EventSubmission:
+    """Commit events. Those of deleted users are refused; those of unknown items are kept and joined later."""
+    check_free_space(settings)
+    deleted = ledger.users.deleted({event.user_id for event in events})
+    errors = [
+        ItemError(
+            index=index,
+            item_id=event.item_id,
+            code="user_deleted",
+            detail="this user was deleted; its events are not taken any more",
+        )
+        for index, event in enumerate(events)
+        if event.user_id in deleted
+    ]
+    welcome = [event for event in events if event.user_id not in deleted]
+    new = ledger.events.add(welcome) if welcome else 0
+    return EventSubmission(accepted=len(welcome), duplicates=len(welcome) - new, errors=tuple(errors))
+
+
+def wake(ledger: Ledger, queue: Queue, item_ids: Sequence[str], batch_items: int) -> None:
+    """Send one message a batch; what the broker would not take is due for the sweep at once."""
+    undelivered: list[str] = []
+    for batch in chunks(dict.fromkeys(item_ids), batch_items):
+        if not queue.wake(batch):
+            undelivered += batch
+    if undelivered:
+        ledger.pending.make_due(undelivered)
+
+
+def check_free_space(settings: Settings) -> None:
+    """Raises StorageFullError when the disk under the data folder has less room than the watermark.
+
+    A full disk would kill the process in the middle of a write to a memory-mapped file.
+    """
+    folder = next(path for path in (settings.home.absolute(), *settings.home.absolute().parents) if path.exists())
+    if free_bytes(folder) < settings.min_free_bytes:
+        raise StorageFullError(
+            f"less than {settings.min_free_bytes:,} bytes are free on the disk of {settings.home}; "
+            "make room, or lower AKIN_MIN_FREE_BYTES"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """How many bytes this user may still write there."""
+    return shutil.disk_usage(folder).free
+
+
+def _item_error(index: int, outcome: WriteOutcome) -> ItemError:
+    if outcome.outcome == "stale":
+        return ItemError(
+            index=index,
+            item_id=outcome.item_id,
+            code="stale_version",
+            detail=f"the record holds version {outcome.version}; only a higher version replaces it",
+        )
+    return ItemError(
+        index=index,
+        item_id=outcome.item_id,
+        code="item_deleted",
+        detail=f"this item was deleted; send it with a version above {outcome.version}, or PUT it by its id",
+    )

@@ -1,0 +1,111 @@
+"""What the query layer answers with, whichever question was asked, and how a page of hits becomes an answer."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ingest.errors import InvalidInputError
+from ingest.items import Item
+from ingest.settings import Settings
+from ingest.store.records import LoggedRecommendation
+from serving.candidates import Shown
+
+FIELDS = ("title", "text", "categories", "attributes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Because:
+    """One past event's share of a score; negative when it pushed the item away."""
+
+    item_id: str
+    event_type: str
+    share: float
+    title: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecommendedItem:
+    """One item of an answer. `source` says what found it; scores of different sources do not compare."""
+
+    item_id: str
+    score: float
+    source: str
+    fields: Mapping[str, Any] | None = None
+    because: tuple[Because, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileInfo:
+    """How much of the history an answer could use."""
+
+    events: int = 0  # events of the history that were read
+    used: int = 0  # those whose items stand in the generation
+    unknown: int = 0  # entries of an inline history whose items are unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendations:
+    """One answer: items best first, the generation they came from and the strategy that was used in the end."""
+
+    recommendation_id: str
+    items: tuple[RecommendedItem, ...]
+    generation: str
+    strategy: str
+    profile: ProfileInfo = field(default_factory=ProfileInfo)
+    has_next: bool = False  # whether a next page can be asked for
+
+
+def new_recommendation_id() -> str:
+    """A fresh id, unguessable, as it lets its holder read the next page."""
+    return uuid.uuid4().hex
+
+
+def check_limit(limit: int, settings: Settings) -> None:
+    """Raise InvalidInputError when the page is empty or larger than allowed."""
+    if not 1 <= limit <= settings.max_limit:
+        raise InvalidInputError("invalid_limit", f"limit must be from 1 to {settings.max_limit}", "limit")
+
+
+def check_fields(fields: Sequence[str]) -> None:
+    """Raise InvalidInputError when a field is asked for that items do not have."""
+    if any(name not in FIELDS for name in fields):
+        raise InvalidInputError("unknown_field", f"fields may name {', '.join(FIELDS)}", "fields")
+
+
+def check_share(value: float, field_name: str) -> None:
+    """Raise InvalidInputError unless `value` lies in 0..1."""
+    if not 0 <= value <= 1:
+        raise InvalidInputError("invalid_share", f"{field_name} must be from 0 to 1", field_name)
+
+
+def labelled(shown: Shown, source: str, fields: Sequence[str]) -> tuple[RecommendedItem, ...]:
+    """The hits as an answer's items, with the asked-for fields of each."""
+    hits, stored = shown
+    return tuple(
+        RecommendedItem(
+            item_id=hit.item_id,
+            score=hit.score,
+            source=source,
+            fields={name: _field(stored[hit.item_id].item, name) for name in fields} if fields else None,
+        )
+        for hit in hits
+    )
+
+
+def logged(answer: Recommendations, user_id: str | None) -> LoggedRecommendation:
+    """The log entry of an answer."""
+    return LoggedRecommendation(
+        recommendation_id=answer.recommendation_id,
+        user_id=user_id,
+        generation=answer.generation,
+        strategy=answer.strategy,
+        item_ids=tuple(item.item_id for item in answer.items),
+        created_at=datetime.now(UTC),
+    )
+
+
+def _field(item: Item, name: str) -> Any:
+    value = getattr(item, name)
+    return list(value) if name == "categories" else value

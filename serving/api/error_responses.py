@@ -1,0 +1,146 @@
+"""Every error as an RFC 9457 problem document with a stable `code`. What came in is never repeated."""
+
+import logging
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ingest.errors import (
+    AkinError,
+    ArtifactError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+    UnavailableError,
+)
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+_MOST_ERRORS = 100
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+# The first class that fits decides, so the narrower stands before the wider.
+_STATUSES: tuple[tuple[type[AkinError], int], ...] = (
+    (InvalidInputError, 422),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (StorageFullError, 507),
+    (UnavailableError, 503),
+    (ArtifactError, 503),
+)
+
+
+class BodyError(HTTPException):
+    """The request's body cannot be read; an HTTPException, as the framework turns any other into a plain 400."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(status_code=status, detail=detail)
+        self.code = code
+
+
+class NothingAcceptedError(InvalidInputError):
+    """Every part of a batch was refused; `errors` says why for each."""
+
+    def __init__(self, detail: str, errors: Sequence[dict[str, Any]]) -> None:
+        super().__init__("nothing_accepted", detail)
+        self.errors = tuple(errors)
+
+
+def problem(
+    status: int, code: str, detail: str, *, request_id: str, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
+    """A problem document; members that are None are left out."""
+    members = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **{name: value for name, value in more.items() if value is not None},
+    }
+    return Response(orjson.dumps(members), status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every error with a problem document."""
+    app.add_exception_handler(AkinError, _akin_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the envelope gave this request."""
+    return str(request.scope.get("akin_request_id", ""))
+
+
+async def _akin_error(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    code = getattr(error, "code", "error")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        # The cause may name folders or hosts; it belongs into the log, not into the answer.
+        logger.warning("request failed", extra={"code": code, "request_id": request_id_of(request)})
+    return problem(
+        status,
+        code,
+        _public_detail(error, status),
+        request_id=request_id_of(request),
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
+        field=_plain(getattr(error, "field", None)),
+        errors=list(error.errors) if isinstance(error, NothingAcceptedError) else None,
+    )
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [{"field": _path(part["loc"]), "detail": str(part["msg"])} for part in error.errors()[:_MOST_ERRORS]]
+    return problem(
+        422,
+        "invalid_request",
+        f"{found[0]['field']}: {found[0]['detail']}",
+        request_id=request_id_of(request),
+        field=found[0]["field"],
+        errors=found if len(found) > 1 else None,
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, BodyError):
+        return problem(error.status_code, error.code, error.detail, request_id=request_id_of(request))
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, code, f"{phrase}.", request_id=request_id_of(request), headers=headers)
+
+
+def _public_detail(error: Exception, status: int) -> str:
+    if isinstance(error, InvalidInputError):
+        return error.detail
+    if isinstance(error, ArtifactError):
+        return "the encoder of the live generation cannot be loaded; `akin doctor` says why"
+    if isinstance(error, StorageFullError):
+        return "the disk is nearly full and writes are refused; make room, or lower AKIN_MIN_FREE_BYTES"
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "the server's own settings or files are not in order; `akin doctor` says more"
+    return str(error)
+
+
+def _path(location: Sequence[Any]) -> str:
+    parts = [str(part) for part in location]
+    if len(parts) > 1 and parts[0] in {"body", "query", "path", "header"}:
+        del parts[0]
+    return _plain(".".join(parts)) or "body"
+
+
+def _plain(name: str | None) -> str | None:
+    # A path may end in a key that the sender made up: only what is short and harmless is repeated.
+    return name if name is not None and _NAME.fullmatch(name) else None

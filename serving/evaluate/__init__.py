@@ -1,0 +1,1 @@
+"""How well a generation recommends, measured on the owner's own events."""

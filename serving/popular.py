@@ -1,0 +1,96 @@
+"""What to show where no taste is known: what most people liked lately, and then the rest of the catalogue."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+
+from ingest.index.protocol import Hit
+from ingest.items import StoredItem
+from ingest.settings import Settings
+from ingest.store.ledger import Ledger
+from serving.candidates import SPARE, Selection, Shown, nearest
+from serving.live import View
+
+POPULAR = "popular"
+CATALOGUE = "catalogue"
+
+
+class Popularity:
+    """The most popular items with a score in 0..1, read from the ledger at most every `seconds`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        seconds: float = 60.0,
+        limit: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._seconds = seconds
+        self._limit = limit
+        self._clock = clock
+        self._lock = Lock()
+        self._ranking: tuple[Hit, ...] = ()
+        self._fresh_until: float | None = None
+
+    def ranking(self) -> tuple[Hit, ...]:
+        """Best first; score is the item's distinct users divided by those of the best."""
+        with self._lock:  # one request counts, the others wait for it: the count is the dear part
+            if self._fresh_until is None or self._clock() >= self._fresh_until:
+                self._ranking = self._count()
+                self._fresh_until = self._clock() + self._seconds
+            return self._ranking
+
+    def invalidate(self) -> None:
+        """Count anew at the next question."""
+        self._fresh_until = None
+
+    def _count(self) -> tuple[Hit, ...]:
+        liked = {name for name, weight in self._settings.event_weights.items() if weight > 0}
+        counted = self._ledger.events.popular(self._settings.popularity_days, self._limit, liked)
+        best = max((count for _, count in counted), default=1.0)
+        return tuple(Hit(item_id=item_id, score=count / best) for item_id, count in counted)
+
+
+def popular_hits(ledger: Ledger, view: View, popularity: Popularity, selection: Selection) -> Shown:
+    """The most popular items that pass the selection, best first, and the items as the ledger has them now."""
+    excluded = set(selection.exclude_ids)
+    least = -1.0 if selection.min_score is None else selection.min_score
+    allowed = [hit for hit in popularity.ranking() if hit.score >= least and hit.item_id not in excluded]
+    found: list[Hit] = []
+    stored: dict[str, StoredItem] = {}
+    for pool in _growing_pools(allowed, selection.limit + SPARE):
+        matching = view.collection.matching_ids([hit.item_id for hit in pool], selection.filter)
+        stored |= ledger.items.get_many(matching)
+        found.extend(hit for hit in pool if hit.item_id in matching and hit.item_id in stored)
+        if len(found) >= selection.limit:
+            break
+    return found[: selection.limit], stored
+
+
+def catalogue_hits(ledger: Ledger, view: View, selection: Selection) -> Shown:
+    """Any items that pass the selection, all with score 0, in an order that stays the same for one generation."""
+    if selection.limit <= 0 or (selection.min_score is not None and selection.min_score > 0):
+        return [], {}
+    # The direction means nothing; it only makes the order definite.
+    dimensions = view.generation.dimensions
+    anywhere = np.full(dimensions, 1 / np.sqrt(dimensions), dtype=np.float32)
+    unscored = replace(selection, min_score=None)
+    hits, stored = nearest(ledger, view, anywhere, unscored)
+    if len(hits) < selection.limit:  # a graph may miss some under a hard filter, a scan does not
+        hits, stored = nearest(ledger, view, anywhere, unscored, exact=True)
+    return [Hit(item_id=hit.item_id, score=0.0) for hit in hits], stored
+
+
+def _growing_pools(hits: Sequence[Hit], size: int) -> Iterator[Sequence[Hit]]:
+    start = 0
+    while start < len(hits):
+        yield hits[start : start + size]
+        start += size
+        size *= 2  # the harder the filter, the fewer rounds

@@ -1,0 +1,58 @@
+"""From a user, or a history sent along, to what is known of a taste in one generation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest.events import Event
+from ingest.settings import Settings
+from ingest.store.ledger import Ledger
+from ingest.store.records import HistoryEntry
+from serving.answers import ProfileInfo
+from serving.live import View
+from serving.profile import Profile, Weighed, build_profile, weigh
+from serving.vectors import VectorCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taste:
+    """What a history says: its profile (None: no positive taste), what was disliked, and what has been seen."""
+
+    profile: Profile | None = None
+    disliked: frozenset[str] = frozenset()
+    seen: tuple[str, ...] = ()
+    info: ProfileInfo = ProfileInfo()
+
+
+class Tastes:
+    """Reads histories and their items' vectors, and keeps the vectors for the next request."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, vectors: VectorCache | None = None) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._vectors = VectorCache() if vectors is None else vectors
+
+    def of_user(self, view: View, user_id: str, *, with_seen: bool, with_profile: bool = True) -> Taste:
+        """The taste of a user; an unknown user has none, which is no error."""
+        events = self._ledger.events
+        history = events.history(user_id, view.generation.name, self._settings.history_limit)
+        seen = tuple(events.seen(user_id)) if with_seen else ()
+        weighed = weigh(history, self._settings)
+        profile = build_profile(weighed, self._vectors.of_history(view, history)) if with_profile else None
+        info = ProfileInfo(events=len(history), used=len(profile.parts) if profile else 0)
+        return Taste(profile=profile, disliked=_disliked(weighed), seen=seen, info=info)
+
+    def of_events(self, view: View, events: Sequence[Event]) -> Taste:
+        """The taste of events that are not in the ledger; those on unknown items are counted and ignored."""
+        history = [HistoryEntry(event=event, version=None) for event in events]
+        item_ids = tuple(dict.fromkeys(event.item_id for event in events))
+        vectors = view.collection.vectors(item_ids)
+        weighed = weigh(history, self._settings)
+        profile = build_profile(weighed, vectors)
+        used = len(profile.parts) if profile else 0
+        unknown = sum(event.item_id not in vectors for event in events)
+        info = ProfileInfo(events=len(history), used=used, unknown=unknown)
+        return Taste(profile=profile, disliked=_disliked(weighed), seen=item_ids, info=info)
+
+
+def _disliked(weighed: Sequence[Weighed]) -> frozenset[str]:
+    return frozenset(entry.event.item_id for entry, weight in weighed if weight < 0)
