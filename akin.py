@@ -1,0 +1,600 @@
+"""akin's command line, and the only place that wires the programs together. Nothing imports this module."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingest.errors import AkinError, SettingsError
+from ingest.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from ingest.catalogue import Catalogue
+    from ingest.files import FileReport, FileSource
+    from ingest.queue import Queue
+    from ingest.reindex import Reindexer
+    from ingest.store.ledger import Ledger
+    from serving.remote import Remote
+    from serving.services import Services
+
+EXIT_ERROR = 1
+EXIT_REJECTS = 3
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+app = typer.Typer(
+    name="akin",
+    help="Search and recommendations for a text catalogue, in one process.\n\n"
+    "Settings come from AKIN_* variables or the TOML file in AKIN_CONFIG; `akin doctor` shows what is in force. "
+    "Commands work beside a running `akin up` on the same AKIN_HOME, and without one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ingest_app = typer.Typer(help="Take in a file of items or events (JSON Lines, CSV, Parquet; .gz, .zst; - is stdin).")
+app.add_typer(ingest_app, name="ingest", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+FileArgument = Annotated[str, typer.Argument(help="The file, or - for standard input.")]
+MappingOption = Annotated[Path | None, typer.Option("--mapping", help="TOML file that maps columns to fields.")]
+MapOption = Annotated[list[str] | None, typer.Option("--map", help="field=column, repeatable; wins over --mapping.")]
+FormatOption = Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; default: by the name.")]
+RejectsOption = Annotated[
+    Path | None, typer.Option("--rejects", help="Where refused rows are listed; default FILE.rejects.jsonl here.")
+]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")]
+FilterOption = Annotated[str | None, typer.Option("--filter", help='JSON, e.g. {"gte": {"year": 1990}}.')]
+
+
+# --- Wiring -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer"]]:
+    """The write side in this process: an open catalogue, and a Celery worker that keeps its index in order."""
+    from ingest.catalogue import open_catalogue
+    from ingest.reindex import Reindexer
+    from serving.evaluate.recent import recent_ndcg
+    from workers.app import CeleryQueue, make_app
+    from workers.embedded import embedded_worker
+    from workers.resources import Resources
+
+    with open_catalogue(settings) as catalogue:
+        ledger, index = catalogue.ledger, catalogue.index
+        reindexer = Reindexer(
+            settings,
+            ledger,
+            index,
+            catalogue.encoders,
+            evaluate=lambda generation: recent_ndcg(ledger, index.open(generation.name), generation, settings),
+        )
+        celery = make_app(settings)
+        resources = Resources(
+            settings=settings, ledger=ledger, reconciler=catalogue.reconciler, reindexer=reindexer
+        )
+        with embedded_worker(celery, resources):
+            yield catalogue, CeleryQueue(celery), reindexer
+
+
+@contextmanager
+def query_services(catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer") -> Iterator["Services"]:
+    """The query layer over an open catalogue."""
+    from serving.live import LiveIndex
+    from serving.log_writer import LogWriter
+    from serving.recommend import Recommender
+    from serving.search import Searcher
+    from serving.services import Services
+    from serving.similar import SimilarItems
+    from serving.tastes import Tastes
+    from serving.users import Users
+
+    settings, ledger = catalogue.settings, catalogue.ledger
+    live = LiveIndex(ledger, catalogue.index, catalogue.encoders)
+    tastes = Tastes(ledger, settings)
+    with closing(LogWriter(ledger)) as log:
+        recommender = Recommender(ledger, live, settings, tastes=tastes, log=log)
+        yield Services(
+            settings=settings,
+            ledger=ledger,
+            live=live,
+            encoders=catalogue.encoders,
+            queue=queue,
+            recommender=recommender,
+            searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
+            similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
+            users=Users(ledger, live, settings, recommender, log),
+            reindex=reindexer.request,
+            activate=reindexer.activate,
+        )
+
+
+@contextmanager
+def everything(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "uvicorn.Server"]]:
+    """The whole of akin in this process: write side, query layer, and an API server that is not started yet."""
+    import uvicorn
+
+    from serving.api.app import create_app
+
+    with (
+        worker(settings) as (catalogue, queue, reindexer),
+        query_services(catalogue, queue, reindexer) as services,
+    ):
+        config = uvicorn.Config(
+            create_app(services),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=20,
+        )
+        yield catalogue, queue, uvicorn.Server(config)
+
+
+@contextmanager
+def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", str]]:
+    """Everything, with the API answering from a thread; gives its URL."""
+    from ingest.home import announce_server
+
+    check_port(settings)
+    with everything(settings) as (catalogue, queue, server):
+        thread = threading.Thread(target=server.run, name="api", daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        url = f"http://{settings.host}:{server.servers[0].sockets[0].getsockname()[1]}"
+        try:
+            with announce_server(settings.home, url):
+                yield catalogue, queue, url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def remote(settings: Settings) -> Iterator["Remote"]:
+    """The akin that serves this data folder, or one started here for the length of a command."""
+    from ingest.home import running_server
+    from serving.remote import Remote
+
+    if there := running_server(settings.home):
+        yield Remote(there.url)
+        return
+    with serving_in_background(settings.model_copy(update={"port": 0, "host": "127.0.0.1"})) as (_, _, url):
+        yield Remote(url)
+
+
+def check_port(settings: Settings) -> None:
+    """Raise SettingsError when the address cannot be listened on, before anything is opened."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"akin cannot listen on {settings.host}:{settings.port} ({error.strerror}); set AKIN_PORT to a free one"
+            ) from error
+
+
+# --- Programs ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (AKIN_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (AKIN_PORT).")] = None,
+) -> None:
+    """Run everything in one process: API, queue, worker, index and schedule."""
+    from ingest.home import announce_server
+    from ingest.logs import configure_logging
+
+    configure_logging()
+    settings = load_settings(host=host, port=port)
+    if settings.host not in LOOPBACK:
+        raise SettingsError(
+            f"akin does not listen on {settings.host}: it has no keys yet, so anybody could write to it; "
+            "listen on 127.0.0.1 and put a proxy that authenticates in front"
+        )
+    check_port(settings)
+    with everything(settings) as (_, _, server):
+        url = f"http://{settings.host}:{settings.port}"
+        with announce_server(settings.home, url):
+            typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)
+            server.run()
+
+
+@app.command()
+def demo(
+    encoder: Annotated[Path | None, typer.Option(help="Encoder artifact; exported when it is missing.")] = None,
+    items: Annotated[str | None, typer.Option(help="Your own items file instead of the sample catalogue.")] = None,
+    events: Annotated[str | None, typer.Option(help="Your own events file.")] = None,
+    mapping: MappingOption = None,
+    once: Annotated[bool, typer.Option("--once", help="End after the tables instead of serving the API.")] = False,
+) -> None:
+    """Ingest a catalogue through the queue, show one reader's recommendations with reasons, and serve the API."""
+    from ingest import sample
+    from ingest.files import file_source
+    from serving.remote import Remote
+
+    settings = demo_settings(encoder, own=items is not None)
+    if not settings.encoder_folder.exists():
+        export(None, settings.encoder_folder)
+    with serving_in_background(settings.model_copy(update={"port": 0}) if once else settings) as (catalogue, queue, url):
+        reports = [take_items_file(catalogue.ledger, queue, settings, file_source(items or str(sample.ITEMS), mapping=mapping))]
+        if items is None or events is not None:
+            source = file_source(events or str(sample.EVENTS), mapping=mapping)
+            reports.append(take_events_file(catalogue.ledger, settings, source))
+        wait_for_quiet(catalogue.ledger, queue)
+        show_somebody(catalogue.ledger, Remote(url))
+        for report in reports:
+            say_rejected(report)
+        if not once:
+            typer.echo(f"\nThe API is at {url}, its documentation at {url}/docs. Ctrl-C stops it.")
+            threading.Event().wait()
+
+
+@app.command("export-model")
+def export_model_command(
+    source: Annotated[str | None, typer.Option(help="Hub id or folder; default all-MiniLM-L6-v2.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Artifact folder; default AKIN_ENCODER, or encoder in AKIN_HOME.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub model.")] = None,
+    recipe: Annotated[str, typer.Option(help="int8, fast or fp32.")] = "int8",
+    force: Annotated[bool, typer.Option("--force", help="Write it even when it is below its fidelity floor.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a BERT-type model to ONNX, quantize it, verify it against fp32, and write an encoder artifact."""
+    folder = out or load_settings().encoder_folder
+    show({"folder": str(folder), **export(source, folder, revision=revision, recipe=recipe, force=force)}, as_json)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@ingest_app.command("items")
+def ingest_items(
+    file: FileArgument,
+    mapping: MappingOption = None,
+    map_: MapOption = None,
+    format_: FormatOption = None,
+    rejects: RejectsOption = None,
+    wait: Annotated[bool, typer.Option(help="Wait until everything is searchable.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in items. Exit code 3 when a row was refused; running it again changes and embeds nothing."""
+    from ingest.files import file_source
+    from ingest.home import is_held
+    from ingest.queue import NoQueue
+    from ingest.store.ledger import open_ledger
+
+    settings = load_settings()
+    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
+        # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
+        start = None if is_held(settings.home) or not wait else lambda: stack.enter_context(worker(settings))
+        report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
+        job = ledger.jobs.get(report.job_id or "")
+    show({**report.as_json(), "state": job.state if job else "done", "failed": job.failed if job else 0}, as_json)
+    finish(report)
+
+
+@ingest_app.command("events")
+def ingest_events(
+    file: FileArgument,
+    mapping: MappingOption = None,
+    map_: MapOption = None,
+    format_: FormatOption = None,
+    rejects: RejectsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in events. Exit code 3 when a row was refused; running it again adds nothing."""
+    from ingest.files import file_source
+    from ingest.store.ledger import open_ledger
+
+    settings = load_settings()
+    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    with open_ledger(settings.ledger_url) as ledger:
+        report = take_events_file(ledger, settings, source)
+    show(report.as_json(), as_json)
+    finish(report)
+
+
+@app.command("validate")
+def validate_command(
+    file: FileArgument,
+    events: Annotated[bool, typer.Option("--events", help="The file holds events; default: items.")] = False,
+    mapping: MappingOption = None,
+    map_: MapOption = None,
+    format_: FormatOption = None,
+    rejects: RejectsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what taking in a file would do, without doing it. Exit code 3 when a row would be refused."""
+    from ingest.files import file_source, validate
+    from ingest.readers import Progress
+
+    settings = load_settings()
+    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    rows = source.events(settings, Progress()) if events else source.items(settings, Progress())
+    report = validate(rows, source)
+    show(report.as_json(), as_json)
+    finish(report)
+
+
+# --- Questions --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def recommend(user: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
+    """Recommend items to a user, with reasons."""
+    from serving.remote import segment
+
+    with remote(load_settings()) as akin:
+        path = f"/users/{segment(user)}/recommendations"
+        answer = akin.get(path, limit=limit, filter=filter_, explain="true", fields="title")
+    show_answer(f"for {user}", answer, as_json)
+
+
+@app.command()
+def similar(item: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
+    """Items like an item."""
+    from serving.remote import segment
+
+    with remote(load_settings()) as akin:
+        answer = akin.get(f"/items/{segment(item)}/similar", limit=limit, filter=filter_, fields="title")
+    show_answer(f"like {item}", answer, as_json)
+
+
+@app.command()
+def search(query: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
+    """Items whose texts mean what the query means."""
+    with remote(load_settings()) as akin:
+        answer = akin.get("/search", query=query, limit=limit, filter=filter_, fields="title")
+    show_answer(query, answer, as_json)
+
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def reindex(as_json: JsonOption = False) -> None:
+    """Build a new generation beside the live one, put it through the gate, and switch over."""
+    from serving import terminal
+
+    with remote(load_settings()) as akin:
+        name = akin.post("/generations")["name"]
+        with terminal.spinner(f"generation {name}") as say:
+            while (found := generation_of(akin, name))["state"] in {"building", "catching_up"}:
+                say(found["state"].replace("_", " "))
+                time.sleep(0.2)
+    show_generations([found], as_json)
+    if found["state"] != "live":
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
+def generations(as_json: JsonOption = False) -> None:
+    """List the generations, newest first, with what their gate said."""
+    with remote(load_settings()) as akin:
+        show_generations(akin.get("/generations")["generations"], as_json)
+
+
+@app.command()
+def rollback(
+    to: Annotated[str | None, typer.Option(help="Generation to go back to; default: the one before.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an earlier generation live again."""
+    with remote(load_settings()) as akin:
+        retired = [g for g in akin.get("/generations")["generations"] if g["state"] == "retired"]
+        if to is None and not retired:
+            raise SettingsError("there is no earlier generation to go back to; `akin generations` lists them")
+        name = to or max(retired, key=lambda g: g["live_at"])["name"]
+        show_generations([akin.post(f"/generations/{name}:activate")], as_json)
+
+
+@app.command("set-aside")
+def set_aside(
+    retry: Annotated[bool, typer.Option("--retry", help="Try all of them again.")] = False, as_json: JsonOption = False
+) -> None:
+    """List the items that could not be placed, with the reason; or try them again."""
+    from ingest.store.ledger import open_ledger
+
+    with open_ledger(load_settings().ledger_url) as ledger:
+        if retry:
+            show({"retried": ledger.pending.retry()}, as_json)
+            return
+        found = ledger.pending.set_aside()
+    show({one.item_id: one.reason for one in found}, as_json)
+
+
+@app.command()
+def rejects(as_json: JsonOption = False) -> None:
+    """List what came through the queue and was refused."""
+    from ingest.store.ledger import open_ledger
+
+    with open_ledger(load_settings().ledger_url) as ledger:
+        found = ledger.rejects.list()
+    show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Show the settings in force, secrets hidden, and check what akin depends on."""
+    from ingest.doctor import examine
+
+    settings = load_settings()
+    findings = examine(settings)
+    shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
+    show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(EXIT_ERROR)
+
+
+# --- What the commands share ------------------------------------------------------------------------------------------
+
+
+def export(source: str | None, folder: Path, *, revision: str | None = None, recipe: str = "int8", force: bool = False) -> dict[str, Any]:
+    """Export an encoder with its steps on standard error; returns what its manifest says."""
+    from dataclasses import asdict
+
+    from ingest.encoder.export import export_model
+    from serving import terminal
+
+    with terminal.spinner("export") as say:
+        manifest = export_model(source, folder, revision=revision, recipe=recipe, force=force, progress=say)
+    return asdict(manifest)
+
+
+def demo_settings(encoder: Path | None, *, own: bool) -> Settings:
+    """Settings of a demonstration: a data folder of its own, and the sample's attributes unless the files are yours."""
+    from ingest import sample
+
+    settings = load_settings(encoder=encoder)
+    if "home" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"home": Path("build/demo-own" if own else "build/demo")})
+    if own or "attributes" in settings.model_fields_set:
+        return settings
+    return load_settings(**{**settings.model_dump(exclude_unset=True), "home": settings.home, "attributes": sample.ATTRIBUTES})
+
+
+def take_items_file(
+    ledger: "Ledger",
+    queue: "Queue",
+    settings: Settings,
+    source: "FileSource",
+    *,
+    start: Callable[[], Any] | None = None,
+    wait: bool = True,
+) -> "FileReport":
+    """Submit a file under a bar that shows what is searchable already. `start` begins the work at the first change."""
+    from ingest.files import take_items
+    from ingest.readers import Progress
+    from serving import terminal
+
+    changed = 0
+    with terminal.progress_bar("items searchable", None) as show_bar:
+
+        def committed(more: int) -> None:
+            nonlocal changed, start
+            changed += more
+            if changed and start is not None:
+                start()
+                start = None
+            show_bar(max(0, changed - ledger.pending.count()), None)
+
+        report = take_items(ledger, queue, settings, source, progress=Progress(), committed=committed)
+        while wait and (waiting := ledger.pending.count()):
+            show_bar(max(0, changed - waiting), changed)
+            time.sleep(0.05)
+        show_bar(changed, changed)
+    return report
+
+
+def take_events_file(ledger: "Ledger", settings: Settings, source: "FileSource") -> "FileReport":
+    """Submit a file of events under a bar."""
+    from ingest.files import take_events
+    from ingest.readers import Progress
+    from serving import terminal
+
+    with terminal.spinner("events"):
+        return take_events(ledger, settings, source, progress=Progress())
+
+
+def wait_for_quiet(ledger: "Ledger", queue: "Queue") -> None:
+    """Wait until nothing is pending and the rebuild that a first ingest causes has ended."""
+    from serving import terminal
+
+    del queue
+    with terminal.spinner("index") as say:
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 2:  # noqa: PLR2004 - longer than the maintenance takes to notice
+            if ledger.pending.count() or (under_way := ledger.generations.under_way()):
+                say("placing" if ledger.pending.count() else f"generation {under_way.state}")
+                quiet_since = time.monotonic()
+            time.sleep(0.1)
+
+
+def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
+    """One user's history and ten recommendations with their reasons."""
+    from serving import terminal
+    from serving.remote import segment
+
+    users = ledger.events.recent_users(1)
+    if not users:
+        terminal.answer("No events yet, so this is what there is:", akin.post("/recommendations", {"history": [], "fields": ["title"]})["items"])
+        return
+    path = f"/users/{segment(users[0])}"
+    terminal.history(f"What {users[0]} did", akin.get(f"{path}/history")["events"][:10])
+    answer = akin.get(f"{path}/recommendations", limit=10, explain="true", fields="title")
+    terminal.answer(f"Recommended to {users[0]}", answer["items"])
+
+
+def generation_of(akin: "Remote", name: str) -> dict[str, Any]:
+    """One generation of the list."""
+    found: dict[str, Any] = next(g for g in akin.get("/generations")["generations"] if g["name"] == name)
+    return found
+
+
+def show(values: dict[str, Any], as_json: bool) -> None:
+    """Values for a person or for a machine."""
+    from serving import terminal
+
+    print_json(values) if as_json else terminal.pairs(values)
+
+
+def show_answer(title: str, answer: dict[str, Any], as_json: bool) -> None:
+    """An answer for a person or for a machine."""
+    from serving import terminal
+
+    print_json(answer) if as_json else terminal.answer(title, answer["items"])
+
+
+def show_generations(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Generations for a person or for a machine."""
+    from serving import terminal
+
+    print_json({"generations": rows}) if as_json else terminal.generations(rows)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    import orjson
+
+    print(orjson.dumps(values, default=str).decode())
+
+
+def say_rejected(report: "FileReport") -> None:
+    """Name the file that lists refused rows, when there are any."""
+    if report.rejected:
+        typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
+
+
+def finish(report: "FileReport") -> None:
+    """Exit with 3 when a row was refused."""
+    say_rejected(report)
+    if report.rejected:
+        raise typer.Exit(EXIT_REJECTS)
+
+
+def main() -> None:
+    """The `akin` program: errors akin raises on purpose become one line, everything else a traceback."""
+    try:
+        app()
+    except AkinError as error:
+        typer.echo(f"akin: {error}", err=True)
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

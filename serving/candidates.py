@@ -1,7 +1,8 @@
 """The nearest items to a vector that may be shown: they pass the filter, are not excluded, and are not deleted."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from ingest.index.filters import Filter
 from ingest.index.protocol import Hit, Query, Vector
@@ -10,6 +11,7 @@ from ingest.store.ledger import Ledger
 from serving.live import View
 
 SPARE = 4  # more than the page, as an item that was just deleted may stand in the index for some milliseconds
+MOST_EXCLUDED = 10_000  # ids that one query of the index may exclude; what is beyond is fetched and dropped
 
 Shown = tuple[list[Hit], Mapping[str, StoredItem]]  # hits, best first, and the items they name
 
@@ -20,34 +22,27 @@ class Selection:
 
     limit: int
     filter: Filter | None = None
-    exclude_ids: Collection[str] = ()
+    exclude_ids: frozenset[str] = frozenset()
     min_score: float | None = None
 
 
-def nearest(
-    ledger: Ledger,
-    view: View,
-    vector: Vector,
-    selection: Selection,
-    *,
-    exact: bool = False,
-    with_vectors: bool = False,
-) -> Shown:
+def nearest(ledger: Ledger, view: View, vector: Vector, selection: Selection, *, with_vectors: bool = False) -> Shown:
     """At most `selection.limit` hits, best first, and their items as the ledger has them now."""
+    excluded = tuple(islice(selection.exclude_ids, MOST_EXCLUDED))
     wanted = selection.limit + SPARE
     while True:
         query = Query(
             text=vector,
             limit=wanted,
             filter=selection.filter,
-            exclude_ids=tuple(selection.exclude_ids),
+            exclude_ids=excluded,
             min_score=selection.min_score,
-            exact=exact,
             with_vectors=with_vectors,
         )
-        hits = view.collection.query(query)
+        found = view.collection.query(query)
+        hits = [hit for hit in found if hit.item_id not in selection.exclude_ids]
         stored = ledger.items.get_many([hit.item_id for hit in hits])
         shown = [hit for hit in hits if hit.item_id in stored]
-        if len(shown) >= selection.limit or len(hits) < wanted:
+        if len(shown) >= selection.limit or len(found) < wanted:
             return shown[: selection.limit], stored
         wanted *= 2

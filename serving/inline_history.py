@@ -1,7 +1,6 @@
 """Reads a history that a request brings along; nothing of it is stored."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from ingest.errors import InvalidInputError
@@ -12,9 +11,7 @@ PREFERRED_TYPE = "like"
 _KEYS = {"item_id", "type", "value", "timestamp"}
 
 
-def parse_inline_history(
-    history: Sequence[Any], settings: Settings, *, now: datetime | None = None
-) -> tuple[Event, ...]:
+def parse_inline_history(history: Sequence[Any], settings: Settings) -> tuple[Event, ...]:
     """Read `[{"item_id", "type"?, "value"?, "timestamp"?}]`; without a type an entry counts as something liked.
 
     Raises InvalidInputError naming the entry that does not fit, or when there are more than the history limit.
@@ -22,11 +19,10 @@ def parse_inline_history(
     if len(history) > settings.history_limit:
         detail = f"a history may have at most {settings.history_limit} entries"
         raise InvalidInputError("history_too_long", detail, "history")
-    at = now or datetime.now(UTC)
-    return tuple(_parse_entry(entry, position, settings, at) for position, entry in enumerate(history))
+    return tuple(_parse_entry(entry, position, settings) for position, entry in enumerate(history))
 
 
-def _parse_entry(entry: Any, position: int, settings: Settings, now: datetime) -> Event:
+def _parse_entry(entry: Any, position: int, settings: Settings) -> Event:
     place = f"history.{position}"
     if not isinstance(entry, Mapping) or not entry.keys() <= _KEYS:
         detail = "a history entry is an object with item_id and optionally type, value and timestamp"
@@ -34,7 +30,7 @@ def _parse_entry(entry: Any, position: int, settings: Settings, now: datetime) -
     # The parser of stored events knows what fits; an inline entry lends it a user and an event id.
     whole = {"type": _default_type(settings), **entry, "user_id": "inline", "event_id": f"inline-{position}"}
     try:
-        return parse_event(whole, settings.event_weights, now=now)
+        return parse_event(whole, settings.event_weights.keys(), now=None)
     except InvalidInputError as error:
         field = f"{place}.{error.field}" if error.field else place
         raise InvalidInputError(error.code, error.detail, field) from error

@@ -7,11 +7,11 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from ingest.encoder.protocol import Encoder
-from ingest.errors import UnavailableError
+from ingest.errors import NotFoundError, UnavailableError
 from ingest.index.protocol import Collection, Index, Vector
+from ingest.reconcile import centred
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation
-from serving.profile import unit
 
 Answer = TypeVar("Answer")
 
@@ -39,10 +39,7 @@ class View:
 
     def encode(self, text: str) -> Vector:
         """The vector of a query text, `(d,) float32`, centred as this generation's items are, unit length."""
-        vector: Vector = self.encoder.embed([text])[0]
-        centred = vector if self.generation.mean is None else vector - self.generation.mean
-        direction = unit(centred)
-        return vector if direction is None else direction
+        return centred(self.encoder.embed([text])[0], self.generation.mean)
 
 
 class LiveIndex:
@@ -97,8 +94,13 @@ class LiveIndex:
             raise UnavailableError("no generation is live yet; add items and wait for the first one, or run a reindex")
         view = self._view
         if view is None or reopen or view.generation.name != generation.name:
-            collection = self._index.open(generation.name)
-            view = View(generation=generation, collection=collection, encoders=self._encoders)
+            view = View(generation=generation, collection=self._open(generation.name), encoders=self._encoders)
         self._view = view
         self._checked_at = self._clock()
         return view
+
+    def _open(self, name: str) -> Collection:
+        try:
+            return self._index.open(name)
+        except NotFoundError as error:  # to whoever asks this is no missing item but an index that has to be rebuilt
+            raise UnavailableError(f"the index of the live generation {name} is not there") from error

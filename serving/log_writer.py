@@ -1,5 +1,8 @@
-"""Writes the recommendation log in the background. What a crash catches in memory is lost by design: the log joins
-events to the answers that led to them, and no acknowledged write depends on it."""
+"""Writes the recommendation log in the background.
+
+What a crash catches in memory is lost by design: the log joins events to the answers that led to them, and no
+acknowledged write depends on it.
+"""
 
 import hashlib
 import logging
@@ -69,7 +72,7 @@ class LogWriter:
         while not self._stop.wait(self._interval_seconds):
             try:
                 self.flush()
-            except Exception as error:  # the thread must outlive whatever one batch brings
+            except Exception as error:  # noqa: BLE001 - the thread must outlive whatever one batch brings
                 logger.error("recommendation log failed", extra={"error": type(error).__name__})  # noqa: TRY400
 
     def _without_erased(self, entry: LoggedRecommendation) -> LoggedRecommendation:

@@ -60,9 +60,8 @@ class Popularity:
 
 def popular_hits(ledger: Ledger, view: View, popularity: Popularity, selection: Selection) -> Shown:
     """The most popular items that pass the selection, best first, and the items as the ledger has them now."""
-    excluded = set(selection.exclude_ids)
     least = -1.0 if selection.min_score is None else selection.min_score
-    allowed = [hit for hit in popularity.ranking() if hit.score >= least and hit.item_id not in excluded]
+    allowed = [hit for hit in popularity.ranking() if hit.score >= least and hit.item_id not in selection.exclude_ids]
     found: list[Hit] = []
     stored: dict[str, StoredItem] = {}
     for pool in _growing_pools(allowed, selection.limit + SPARE):
@@ -81,10 +80,7 @@ def catalogue_hits(ledger: Ledger, view: View, selection: Selection) -> Shown:
     # The direction means nothing; it only makes the order definite.
     dimensions = view.generation.dimensions
     anywhere = np.full(dimensions, 1 / np.sqrt(dimensions), dtype=np.float32)
-    unscored = replace(selection, min_score=None)
-    hits, stored = nearest(ledger, view, anywhere, unscored)
-    if len(hits) < selection.limit:  # a graph may miss some under a hard filter, a scan does not
-        hits, stored = nearest(ledger, view, anywhere, unscored, exact=True)
+    hits, stored = nearest(ledger, view, anywhere, replace(selection, min_score=None))
     return [Hit(item_id=hit.item_id, score=0.0) for hit in hits], stored
 
 

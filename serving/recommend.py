@@ -21,7 +21,7 @@ from serving.answers import (
     logged,
     new_recommendation_id,
 )
-from serving.candidates import Selection, Shown, nearest
+from serving.candidates import Selection, nearest
 from serving.continuations import Continuations
 from serving.explain import because
 from serving.live import LiveIndex, View
@@ -105,7 +105,7 @@ class Recommender:
         selection = Selection(
             limit=request.limit,
             filter=parse_filter(request.filter, view.generation.attributes),
-            exclude_ids={*seen, *request.exclude_ids, *given},
+            exclude_ids=frozenset((*given, *request.exclude_ids, *seen)),
             min_score=request.min_score,
         )
         profile = taste.profile if request.strategy != POPULAR else None
@@ -146,7 +146,7 @@ class Recommender:
         self, view: View, selection: Selection, taste: Taste, request: RecommendRequest
     ) -> tuple[RecommendedItem, ...]:
         # What was disliked stays away even when seen items may be shown: no profile is there to push it down.
-        selection = replace(selection, exclude_ids={*selection.exclude_ids, *taste.disliked})
+        selection = replace(selection, exclude_ids=selection.exclude_ids | taste.disliked)
         shown = popular_hits(self._ledger, view, self._popularity, selection)
         items = labelled(shown, POPULAR, request.fields)
         if len(items) == request.limit:
@@ -154,7 +154,7 @@ class Recommender:
         rest = replace(
             selection,
             limit=request.limit - len(items),
-            exclude_ids={*selection.exclude_ids, *(item.item_id for item in items)},
+            exclude_ids=selection.exclude_ids.union(item.item_id for item in items),
         )
         return items + labelled(catalogue_hits(self._ledger, view, rest), CATALOGUE, request.fields)
 

@@ -71,7 +71,7 @@ class Searcher:
         selection = Selection(
             limit=request.limit,
             filter=parse_filter(request.filter, view.generation.attributes),
-            exclude_ids=set(request.exclude_ids),
+            exclude_ids=frozenset(request.exclude_ids),
             min_score=request.min_score,
         )
         vector = view.encode(request.query.strip())

@@ -30,7 +30,9 @@ class Services:
     users: Users
     reindex: Callable[[], Generation]  # begins a rebuild and returns the generation that it will fill
     activate: Callable[[str], Generation]  # makes a complete generation live
-    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)  # more for /readyz; each raises when it fails
+    checks: Mapping[str, Callable[[], None]] = field(
+        default_factory=dict
+    )  # more for /readyz; each raises when it fails
 
     @cached_property
     def reads_inline(self) -> bool:

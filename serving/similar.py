@@ -80,7 +80,7 @@ class SimilarItems:
         selection = Selection(
             limit=request.limit,
             filter=parse_filter(request.filter, view.generation.attributes),
-            exclude_ids={request.item_id, *request.exclude_ids},
+            exclude_ids=frozenset((request.item_id, *request.exclude_ids)),
             min_score=request.min_score,
         )
         answer = Recommendations(

@@ -1,7 +1,7 @@
 """From a user, or a history sent along, to what is known of a taste in one generation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingest.events import Event
 from ingest.settings import Settings
@@ -20,7 +20,7 @@ class Taste:
     profile: Profile | None = None
     disliked: frozenset[str] = frozenset()
     seen: tuple[str, ...] = ()
-    info: ProfileInfo = ProfileInfo()
+    info: ProfileInfo = field(default_factory=ProfileInfo)
 
 
 class Tastes:

@@ -12,13 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingest.encoder.artifact import MODEL, TOKENIZER, Artifact, Fidelity, Manifest, file_hash, read_artifact, write_manifest
+from ingest.encoder.artifact import (
+    MODEL,
+    TOKENIZER,
+    Artifact,
+    Fidelity,
+    Manifest,
+    file_hash,
+    read_artifact,
+    write_manifest,
+)
 from ingest.encoder.fidelity import measure_fidelity
 from ingest.encoder.fidelity_texts import CALIBRATION_TEXTS, FIDELITY_TEXTS
 from ingest.encoder.folders import check_replaceable, replaced_folder
-from ingest.encoder.onnx import OnnxEncoder, token_ids
+from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.quantize import Recipe, find_recipe, needs_reduced_range, quantize
 from ingest.encoder.source import ModelSource, find_source
+from ingest.encoder.tokens import token_ids
 from ingest.errors import ArtifactError
 
 _LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "tokenizers")

@@ -1,4 +1,5 @@
 """Sentences that stand for what catalogues hold, for exports that are given no texts of their own."""
+# ruff: noqa: RUF001 - the Chinese texts have Chinese commas
 
 # Quantization is measured on these...
 FIDELITY_TEXTS: tuple[str, ...] = (
@@ -71,8 +72,10 @@ CALIBRATION_TEXTS: tuple[str, ...] = (
     "A young doctor arrives on a remote island and learns that nobody there has ever been ill.",
     "Four strangers inherit a circus, its debts and an elephant who refuses to perform.",
     "The pilot has one hour of fuel, no radio, and a passenger who will not say his name.",
-    "In a kingdom without clocks, a girl teaches the court to count the hours. The king is grateful, his ministers are "
-    "not, and before the year is over the whole city is quarrelling about what an hour is worth and who may own it.",
+    (
+        "In a kingdom without clocks, a girl teaches the court to count the hours. The king is grateful, his ministers "
+        "are not, and before the year is over the whole city is quarrelling about what an hour is worth and who may own it."
+    ),
     "A practical guide to repairing old bicycles, with drawings and lists of parts.",
     "The collapse of the cod fishery: a study of policy, weather and stubbornness between 1950 and 1992.",
     "Essays on design, memory and the things we keep in drawers.",
@@ -81,8 +84,10 @@ CALIBRATION_TEXTS: tuple[str, ...] = (
     "Noise machine for babies: rain, heartbeat and lullabies, rechargeable",
     "Government and unions reach an agreement on railway wages after eleven days of strikes",
     "Astronomers photograph a comet that will not return for eight thousand years",
-    "Roast chicken with lemon, garlic and potatoes: preheat the oven to 200 °C, rub the bird with salt and butter, "
-    "roast it for seventy minutes and let it rest before carving.",
+    (
+        "Roast chicken with lemon, garlic and potatoes: preheat the oven to 200 °C, rub the bird with salt and butter, "
+        "roast it for seventy minutes and let it rest before carving."
+    ),
     "funny detective series set in scotland",
     "is it safe to run with a cold?",
     "museum",

@@ -1,4 +1,4 @@
-"""Puts pooling and normalisation into an exported graph, so that one call of the model is one text to one unit vector."""
+"""Puts pooling and normalisation into an exported graph: one call of the model turns ids into unit vectors."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ OPSET = 18  # ReduceSum and ReduceL2 take their axes as an input from here on
 
 
 def add_pooling(path: Path, pooling: Pooling, dimensions: int) -> None:
-    """Rewrite the graph at `path`: inputs `input_ids` and `attention_mask`, output `vector` (n, dimensions), unit length.
+    """Rewrite the graph at `path`: `input_ids` and `attention_mask` in, `vector` (n, dimensions) of unit length out.
 
     Mean pooling counts the tokens of the attention mask; the token types, where a model wants them, are zeros.
     """
@@ -21,11 +21,13 @@ def add_pooling(path: Path, pooling: Pooling, dimensions: int) -> None:
     hidden = graph.output[0].name
     _fix_token_types(graph)
     constants = {
-        "akin_first": np.array(0, np.int64),
         "akin_tokens_axis": np.array([1], np.int64),
         "akin_last_axis": np.array([2], np.int64),
         "akin_tiny": np.array(1e-12, np.float32),
     }
+    if pooling == "cls":
+        constants = {"akin_first": np.array(0, np.int64), **constants}
+        del constants["akin_last_axis"]
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     graph.node.extend(_mean_nodes(hidden) if pooling == "mean" else _cls_nodes(hidden))
     graph.node.extend(_normalise_nodes())

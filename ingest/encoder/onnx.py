@@ -1,5 +1,7 @@
-"""Runs an encoder artifact with onnxruntime: the only place that does. One text per call, so nothing is padded and a
-vector never depends on the texts beside it; several threads share one session.
+"""Runs an encoder artifact with onnxruntime: the only place that does.
+
+One text per call, so nothing is padded and a vector never depends on the texts beside it: dynamic int8 takes the range
+of its activations from the whole call. Several threads share one session.
 """
 
 import logging
@@ -7,35 +9,22 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
 
 from ingest.encoder.artifact import Artifact
-from ingest.encoder.passages import split_tokens
 from ingest.encoder.protocol import Vectors
+from ingest.encoder.tokens import Ids, Piece, TextTokenizer
 from ingest.errors import ArtifactError, UnavailableError
 
 Provider = Literal["auto", "cpu", "cuda"]
-Ids = NDArray[np.int64]
 
-# Of a longer text this many pieces, evenly spread, stand for the whole: 64,000 Chinese characters fit, and one text of
-# many megabytes cannot hold a worker for minutes.
-MAX_PIECES = 256
+_CANCELLED = 1e-6  # a sum of piece vectors shorter than this has no direction
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Piece:
-    text: int  # position among the distinct texts
-    ids: Ids  # (1, tokens), special tokens included
-    weight: int  # tokens of the text in it
 
 
 class OnnxEncoder:
@@ -47,7 +36,7 @@ class OnnxEncoder:
 
     def __init__(self, artifact: Artifact, *, threads: int = 0, provider: Provider = "auto") -> None:
         self._artifact = artifact
-        self._tokenizer = _Tokenizer(artifact)
+        self._tokenizer = TextTokenizer(artifact)
         self._session = _open_session(artifact, _choose_provider(provider, artifact.manifest.recipe))
         self._threads = threads or available_cores()
         # The calling thread works too: a query neither waits for a pool nor queues behind somebody else's batch.
@@ -89,7 +78,7 @@ class OnnxEncoder:
         vectors = _joined(pieces, self._run_all(pieces), len(distinct))
         return vectors if len(distinct) == len(texts) else vectors[[distinct[text] for text in texts]]
 
-    def _run_all(self, pieces: Sequence[_Piece]) -> Vectors:
+    def _run_all(self, pieces: Sequence[Piece]) -> Vectors:
         """Vectors of the pieces, `(n, dimensions)`; the longest pieces go first, so that no thread ends on one."""
         order = sorted(range(len(pieces)), key=lambda row: pieces[row].ids.shape[1], reverse=True)
         waiting = deque(order)
@@ -140,68 +129,7 @@ class OnnxEncoder:
         self.close()
 
 
-class _Tokenizer:
-    """Texts to pieces of token ids; a thin cover over `tokenizers`, which may be called from several threads."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        try:
-            self._tokenizer = Tokenizer.from_file(str(artifact.tokenizer))
-        except Exception as error:  # `tokenizers` raises plain Exception
-            raise ArtifactError(f"{artifact.tokenizer} is no tokenizer file; export the model again") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._before, self._after = self._special_ids()
-        self._limit = artifact.manifest.max_tokens - len(self._before) - len(self._after)
-
-    def _special_ids(self) -> tuple[list[int], list[int]]:
-        """The special tokens that the model wants before and after a text."""
-        sample: Encoding = self._tokenizer.encode("a")
-        plain = sample.special_tokens_mask.index(0) if 0 in sample.special_tokens_mask else len(sample.ids)
-        inner = len(self._tokenizer.encode("a", add_special_tokens=False).ids)
-        return sample.ids[:plain], sample.ids[plain + inner :]
-
-    def pieces(self, texts: Sequence[str]) -> list[_Piece]:
-        """The pieces of all texts, in order; every text has at least one."""
-        clean = [text if text.isascii() else _without_surrogates(text) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
-        found: list[_Piece] = []
-        for row, encoding in enumerate(encodings):
-            ids = encoding.ids
-            if len(ids) <= self._limit:
-                found.append(self._piece(row, ids))
-            else:
-                found.extend(self._split(row, clean[row]))
-        return found
-
-    def _split(self, row: int, text: str) -> list[_Piece]:
-        # The fast call leaves out the offsets, which only these texts need.
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        spans = split_tokens(text, encoding.offsets, self._limit)
-        if len(spans) > MAX_PIECES:
-            spans = [spans[int(position)] for position in np.linspace(0, len(spans) - 1, MAX_PIECES)]
-        ids = encoding.ids
-        return [self._piece(row, ids[first:end]) for first, end in spans]
-
-    def _piece(self, row: int, ids: list[int]) -> _Piece:
-        array = np.array([[*self._before, *ids, *self._after]], np.int64)
-        return _Piece(text=row, ids=array, weight=len(ids))
-
-
-def token_ids(artifact: Artifact, texts: Sequence[str]) -> list[Ids]:
-    """What the artifact's model is fed for these texts: one (1, tokens) int64 array per piece."""
-    return [piece.ids for piece in _Tokenizer(artifact).pieces(texts)]
-
-
-def _without_surrogates(text: str) -> str:
-    """The text with lone surrogates, which no tokenizer takes, replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    return text
-
-
-def _joined(pieces: Sequence[_Piece], vectors: Vectors, n: int) -> Vectors:
+def _joined(pieces: Sequence[Piece], vectors: Vectors, n: int) -> Vectors:
     """Mean of each text's piece vectors by length in tokens, normalised; `(n, d)` float32."""
     if len(pieces) == n:
         return vectors
@@ -212,8 +140,9 @@ def _joined(pieces: Sequence[_Piece], vectors: Vectors, n: int) -> Vectors:
     sums: Vectors = np.add.reduceat(vectors * weights, firsts, axis=0)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     # A text of one piece keeps the model's own vector, bit for bit; pieces that cancel out leave the first.
-    alone = (counts == 1) | (norms[:, 0] < 1e-6)
-    return np.where(alone[:, None], vectors[firsts], sums / np.maximum(norms, 1e-12)).astype(np.float32)
+    alone = (counts == 1) | (norms[:, 0] < _CANCELLED)
+    means = sums / np.maximum(norms, _CANCELLED)
+    return np.where(alone[:, None], vectors[firsts], means).astype(np.float32)
 
 
 def available_cores() -> int:

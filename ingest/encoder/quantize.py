@@ -1,9 +1,4 @@
-"""Makes a graph smaller and faster with 8-bit weights. Embedding tables and everything but MatMul stay fp32.
-
-Activations are quantized while the model runs, over one range per tensor, so a few channels with large values cost all
-others their precision. The recipe `int8` therefore moves part of each channel's size from the activations into the
-weights first (Xiao et al., SmoothQuant, arXiv 2211.10438, with the activations alone deciding the scale).
-"""
+"""Makes a graph smaller and faster with 8-bit weights. Embedding tables and everything but MatMul stay fp32."""
 
 import logging
 import tempfile
@@ -19,7 +14,6 @@ from ingest.errors import ArtifactError
 Ids = NDArray[np.int64]
 Scales = NDArray[np.float32]
 
-_SMOOTHING = 0.5  # exponent of the activations' size; docs/decisions/0003 has the sweep
 _SMALLEST = 1e-3  # a channel that was never seen active is scaled as if it had been this large
 
 
@@ -68,11 +62,13 @@ def quantize(source: Path, target: Path, recipe: Recipe, *, reduced_range: bool,
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    from ingest.encoder.smoothing import smooth
+
     with tempfile.TemporaryDirectory(prefix="akin-quantize-") as folder:
         smoothed = Path(folder) / "smoothed.onnx"
         if recipe.smoothed:
             model = onnx.load(source)
-            _smooth(model, _channel_sizes(source, Path(folder), calibration))
+            smooth(model, _channel_sizes(source, Path(folder), calibration))
             onnx.save(model, smoothed)
         # Its advice to run a preprocessing step and its note per skipped node help nobody who calls a recipe by name.
         previous = logging.root.manager.disable
@@ -91,23 +87,15 @@ def quantize(source: Path, target: Path, recipe: Recipe, *, reduced_range: bool,
             logging.disable(previous)
 
 
-def _weighted_inputs(graph: "onnx.GraphProto") -> dict[str, list["onnx.NodeProto"]]:  # noqa: F821 - onnx is imported where it is used
-    """MatMul nodes with constant weights, by the activation they read."""
-    constants = {constant.name for constant in graph.initializer}
-    nodes: dict[str, list[onnx.NodeProto]] = {}  # noqa: F821 - never evaluated
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in constants:
-            nodes.setdefault(node.input[0], []).append(node)
-    return nodes
-
-
 def _channel_sizes(source: Path, folder: Path, calibration: Iterable[Ids]) -> dict[str, Scales]:
     """Largest magnitude of every channel of every MatMul input over the calibration texts."""
     import onnx
     import onnxruntime
 
+    from ingest.encoder.smoothing import weighted_inputs
+
     model = onnx.load(source)
-    names = list(_weighted_inputs(model.graph))
+    names = list(weighted_inputs(model.graph))
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     onnx.save(model, folder / "observed.onnx")
     session = onnxruntime.InferenceSession(str(folder / "observed.onnx"), providers=["CPUExecutionProvider"])
@@ -118,32 +106,3 @@ def _channel_sizes(source: Path, folder: Path, calibration: Iterable[Ids]) -> di
             largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
             sizes[name] = np.maximum(sizes.get(name, np.float32(_SMALLEST)), largest)
     return sizes
-
-
-def _smooth(model: "onnx.ModelProto", sizes: Mapping[str, Scales]) -> None:  # noqa: F821 - as above
-    """Divide every MatMul input by a scale per channel and multiply the weights' rows by it: the product is unchanged."""
-    from onnx import helper, numpy_helper
-
-    graph = model.graph
-    weights = {constant.name: constant for constant in graph.initializer}
-    for name, nodes in _weighted_inputs(graph).items():
-        scale = sizes[name] ** _SMOOTHING
-        scale = (scale / np.exp(np.log(scale).mean())).astype(np.float32)
-        factor, scaled = f"{name}_unscale", f"{name}_scaled"
-        graph.initializer.append(numpy_helper.from_array(1 / scale, factor))
-        position = min(row for row, node in enumerate(graph.node) if node.name in {node.name for node in nodes})
-        graph.node.insert(position, helper.make_node("Mul", [name, factor], [scaled], name=f"{name}_smooth"))
-        # Nodes may share their weights (tied layers): each gets its own copy, so that none is scaled twice.
-        for number, node in enumerate(nodes):
-            own = f"{node.input[1]}_{factor}_{number}"
-            rows = numpy_helper.to_array(weights[node.input[1]]) * scale[:, None]
-            graph.initializer.append(numpy_helper.from_array(rows.astype(np.float32), own))
-            node.input[0], node.input[1] = scaled, own
-    _drop_unused(graph)
-
-
-def _drop_unused(graph: "onnx.GraphProto") -> None:  # noqa: F821 - as above
-    used = {name for node in graph.node for name in node.input}
-    kept = [constant for constant in graph.initializer if constant.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

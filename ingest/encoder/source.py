@@ -4,6 +4,7 @@ import importlib.util
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -121,11 +122,10 @@ def _download(model: str, revision: str | None, progress: Callable[[str], None])
     """Folder and commit of a hub model, from the local cache when the pinned commit is there."""
     from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - slow to import, and only exports need it
 
-    try:
-        if revision is not None:
-            return Path(snapshot_download(model, revision=revision, allow_patterns=_FILES, local_files_only=True)), revision
-    except Exception:  # noqa: BLE001, S110 - not in the cache, for any of the hub's many reasons: ask the hub
-        pass
+    if revision is not None:
+        with suppress(Exception):  # not in the cache, for any of the hub's many reasons: ask the hub
+            cached = snapshot_download(model, revision=revision, allow_patterns=_FILES, local_files_only=True)
+            return Path(cached), revision
     if not _hub_answers():
         raise ArtifactError(f"{model} is not a folder, and the hub cannot be reached to look for a model of that name")
     try:
@@ -138,7 +138,7 @@ def _download(model: str, revision: str | None, progress: Callable[[str], None])
 
 
 def _hub_answers() -> bool:
-    """Whether the hub (or a proxy to it) takes a connection; False within seconds where the network swallows packets."""
+    """Whether the hub (or a proxy to it) takes a connection; False within seconds where packets vanish."""
     from huggingface_hub import constants  # noqa: PLC0415 - as above
 
     if constants.HF_HUB_OFFLINE:
@@ -172,8 +172,8 @@ def _json(path: Path, default: Any = None) -> Any:
 def _pooling(folder: Path) -> Pooling:
     modes = _json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
     chosen = {name for name, on in modes.items() if name.startswith("pooling_mode") and on is True}
-    if isinstance(modes.get("pooling_mode"), str):  # newer files name the mode instead
-        chosen.add({"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}.get(modes["pooling_mode"], "?"))
+    if "pooling_mode" in modes:  # newer files name the mode instead
+        chosen = {f"pooling_mode_{modes['pooling_mode']}_token{'s' if modes['pooling_mode'] == 'mean' else ''}"}
     if len(chosen) != 1 or not chosen <= _POOLINGS.keys():
         raise ArtifactError(f"{folder} pools with {sorted(chosen)}; akin exports models that pool by mean or by CLS")
     return _POOLINGS[chosen.pop()]

@@ -165,29 +165,14 @@ class ServerCollection:
                 client.delete(self._name, models.PointIdsList(points=_ids(item_ids[start : start + _PAGE])), wait=True)
 
     def query(self, query: Query) -> list[Hit]:
-        """Best first; ties in any order."""
+        """Best first; ties in any order. Never fewer than `limit` when enough points pass."""
         check_query(query, self._spec)
         with self._use("answer a query") as client:
-            answer = client.query_points(
-                self._name,
-                query=query.text.astype(np.float32).tolist(),
-                using="text",
-                limit=query.limit,
-                query_filter=_compiled_query_filter(query.filter, query.exclude_ids),
-                score_threshold=None if query.min_score is None else next_below(query.min_score),
-                search_params=models.SearchParams(exact=query.exact, hnsw_ef=_SEARCH_EF),
-                with_payload=["item_id"],
-                with_vectors=["text"] if query.with_vectors else False,
-            )
-        return [
-            Hit(
-                item_id=_item_id(found),
-                score=found.score,
-                text=_text_vector(found) if query.with_vectors else None,
-            )
-            for found in answer.points
-            if query.min_score is None or found.score >= query.min_score
-        ]
+            hits = self._search(client, query, exact=query.exact)
+            # A graph may miss points that pass a narrow filter; a scan does not.
+            if len(hits) < query.limit and query.min_score is None and not query.exact:
+                hits = self._search(client, query, exact=True)
+        return hits
 
     def vectors(self, item_ids: Sequence[str]) -> dict[str, Vector]:
         """The text vectors, `(dimensions,)` float32, of those ids that are there."""
@@ -240,6 +225,25 @@ class ServerCollection:
     def shut(self) -> None:
         """End this handle; called by `ServerIndex.close`."""
         self._closed = True
+
+    def _search(self, client: QdrantClient, query: Query, *, exact: bool) -> list[Hit]:
+        answer = client.query_points(
+            self._name,
+            query=query.text.astype(np.float32).tolist(),
+            using="text",
+            limit=query.limit,
+            query_filter=_compiled_query_filter(query.filter, query.exclude_ids),
+            # The engine's threshold leaves out a score that equals it; ours does not.
+            score_threshold=None if query.min_score is None else next_below(query.min_score),
+            search_params=models.SearchParams(exact=exact, hnsw_ef=_SEARCH_EF),
+            with_payload=["item_id"],
+            with_vectors=["text"] if query.with_vectors else False,
+        )
+        return [
+            Hit(item_id=_item_id(found), score=found.score, text=_text_vector(found) if query.with_vectors else None)
+            for found in answer.points
+            if query.min_score is None or found.score >= query.min_score
+        ]
 
     @contextmanager
     def _use(self, purpose: str) -> Iterator[QdrantClient]:

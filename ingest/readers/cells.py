@@ -44,7 +44,7 @@ def item_data(mapping: ItemMapping, declared: Mapping[str, AttributeType]) -> Ca
             "text": _joined(row, texts),
             "categories": _merged(row, categories, separators),
             # A whole object of attributes, as the API takes it; what is no object is left for parse_item to refuse.
-            "attributes": {**given, **values} if isinstance(given, Mapping) else given if given else values,
+            "attributes": {**given, **values} if isinstance(given, Mapping) else given or values,
             "version": as_number(_first(row, versions)),
         }
 

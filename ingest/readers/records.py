@@ -1,6 +1,6 @@
 """What reading a file yields."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -35,4 +35,5 @@ class Progress:
     done: int = 0
 
 
+OnColumns = Callable[[Collection[str]], None]  # told the names of all columns, before the first row
 RawRow = tuple[int, Mapping[str, Any] | RowError]

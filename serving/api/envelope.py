@@ -8,13 +8,12 @@ import re
 import secrets
 import time
 import traceback
-from urllib.parse import quote, unquote_to_bytes
 
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.error_responses import problem
+from serving.api.paths import encoded_path
 
 logger = logging.getLogger(__name__)
 
@@ -28,23 +27,6 @@ _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 _NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-
-
-class IdConvertor(Convertor[str]):
-    """An id in a path, which may hold anything: the envelope left `%` and `/` of ids encoded, this takes them apart."""
-
-    regex = ".+"
-
-    def convert(self, value: str) -> str:
-        """The id itself."""
-        return unquote_to_bytes(value).decode()
-
-    def to_string(self, value: str) -> str:
-        """The id as it stands in a path."""
-        return quote(value, safe="")
-
-
-register_url_convertor("id", IdConvertor())
 
 
 class Envelope:
@@ -71,7 +53,7 @@ class Envelope:
                 message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
-        path = _path(scope)
+        path = encoded_path(scope)
         if path is None:
             answer = problem(400, "invalid_path", "the path is not UTF-8 text", request_id=request_id)
             await answer(scope, receive, send_with_headers)
@@ -86,18 +68,6 @@ class Envelope:
             answer = problem(500, "internal_error", "this is a bug in akin; see its log", request_id=request_id)
             await answer(scope, receive, send_with_headers)
         _log_request(scope, status, time.perf_counter() - started_at, request_id)
-
-
-def _path(scope: Scope) -> str | None:
-    """The path with `%` and `/` inside its segments still encoded, so that an id may hold both; None: not text."""
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None:  # the server does not say; a slash within an id cannot be told apart then
-        return str(scope["path"]).replace("%", "%25")
-    try:
-        segments = [unquote_to_bytes(segment).decode() for segment in raw.split(b"?", 1)[0].split(b"/")]
-    except UnicodeDecodeError:
-        return None
-    return "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
 
 
 def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:

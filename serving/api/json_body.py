@@ -33,7 +33,9 @@ class JsonRequest(Request):
 
     async def _read(self) -> bytes:
         limit = self.app.state.services.settings.max_body_bytes
-        too_large = BodyError(413, "body_too_large", f"a request body may have at most {limit} bytes; send less at once")
+        too_large = BodyError(
+            413, "body_too_large", f"a request body may have at most {limit} bytes; send less at once"
+        )
         declared = self.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > limit:
             raise too_large

@@ -32,12 +32,12 @@ class _Body(BaseModel):
 class ItemBody(_Body):
     """An item as it is sent; the record's own parser checks and cleans it."""
 
-    item_id: str | None = Field(None, description="Up to 256 characters; in a path, the path's id counts.")
+    item_id: str | None = Field(default=None, description="Up to 256 characters; in a path, the path's id counts.")
     title: str = ""
     text: str = ""
     categories: list[str] = []
-    attributes: dict[str, Any] = Field({}, description="Declared attributes and their values.")
-    version: int | None = Field(None, description="Your own version number: only a higher one replaces.")
+    attributes: dict[str, Any] = Field(default={}, description="Declared attributes and their values.")
+    version: int | None = Field(default=None, description="Your own version number: only a higher one replaces.")
 
 
 class ItemBatch(_Body):
@@ -50,9 +50,9 @@ class InlineEvent(_Body):
     """One past event of a history that is sent along."""
 
     item_id: str
-    type: str = Field("like", description="A known event type.")
+    type: str = Field(default="like", description="A known event type.")
     value: float | None = None
-    timestamp: str | float | None = Field(None, description="RFC 3339 or Unix seconds.")
+    timestamp: str | float | None = Field(default=None, description="RFC 3339 or Unix seconds.")
 
 
 class EventBody(InlineEvent):
@@ -68,7 +68,7 @@ class RecommendBody(_Body):
     """What may be asked of recommendations for a user."""
 
     limit: int = 10
-    strategy: str = Field("auto", description="auto, mean or popular.")
+    strategy: str = Field(default="auto", description="auto, mean or popular.")
     filter: FilterTree = None
     exclude_ids: ExcludedIds = []
     exclude_seen: bool = True
@@ -87,7 +87,7 @@ class SimilarBody(_Body):
     """What may be asked of similar items."""
 
     user_id: str | None = None
-    user_impact: float = Field(0.3, ge=0, le=1, description="0 ignores the user, 1 ignores the item.")
+    user_impact: float = Field(default=0.3, ge=0, le=1, description="0 ignores the user, 1 ignores the item.")
     limit: int = 10
     filter: FilterTree = None
     exclude_ids: ExcludedIds = []
@@ -99,9 +99,9 @@ class SearchBody(_Body):
     """What may be asked of a search."""
 
     query: str
-    mode: str = Field("semantic", description="semantic.")
+    mode: str = Field(default="semantic", description="semantic.")
     user_id: str | None = None
-    personalization: float = Field(0.2, ge=0, le=1, description="0 ignores the user, 1 ignores the query.")
+    personalization: float = Field(default=0.2, ge=0, le=1, description="0 ignores the user, 1 ignores the query.")
     limit: int = 10
     filter: FilterTree = None
     exclude_ids: ExcludedIds = []
@@ -112,7 +112,7 @@ class SearchBody(_Body):
 class RetryBody(_Body):
     """Which items to try again; all of them without a list."""
 
-    item_ids: list[str] | None = Field(None, max_length=MOST_EXCLUDED)
+    item_ids: list[str] | None = Field(default=None, max_length=MOST_EXCLUDED)
 
 
 def filter_of(parameter: str | None) -> Any:

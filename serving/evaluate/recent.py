@@ -1,4 +1,4 @@
-"""The gate's evaluation: would this generation have found what the most recent users liked last?"""
+"""The gate's evaluation: how well a generation finds what the most recent users liked last."""
 
 import math
 from dataclasses import dataclass

@@ -1,0 +1,171 @@
+"""Taking in a whole file: good rows are submitted batch by batch, refused rows are listed, nothing is held in memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ingest.events import Event
+from ingest.items import Item
+from ingest.mapping import EventMapping, ItemMapping, load_mapping
+from ingest.queue import Queue
+from ingest.readers import Progress, RejectsFile, Row, RowError, read_events, read_items
+from ingest.readers.records import Source
+from ingest.settings import Settings
+from ingest.store.ledger import Ledger
+from ingest.submit import submit_events, submit_items
+
+T = TypeVar("T")
+
+ROWS_PER_COMMIT = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """What became of a file's rows."""
+
+    file: str
+    rows: int
+    accepted: int
+    unchanged: int
+    rejected: int
+    rejects_file: str | None
+    job_id: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSource:
+    """A file and how to read it."""
+
+    source: Source
+    format: str | None = None
+    mapping: Path | None = None
+    options: tuple[str, ...] = ()
+    rejects: Path | None = None
+
+    def rejects_path(self) -> Path:
+        """Where refused rows are listed."""
+        name = "stdin" if self.source == "-" else self.source.name
+        return self.rejects or Path(f"{name}.rejects.jsonl")
+
+    def items(self, settings: Settings, progress: Progress) -> Iterator[Row[Item] | RowError]:
+        """Its rows as items."""
+        mapping = load_mapping(self.mapping)[0] if self.mapping else ItemMapping()
+        return read_items(
+            self.source,
+            mapping.with_options(self.options),
+            settings.attributes,
+            max_text_chars=settings.max_text_chars,
+            format=self.format,
+            progress=progress,
+        )
+
+    def events(self, settings: Settings, progress: Progress) -> Iterator[Row[Event] | RowError]:
+        """Its rows as events."""
+        mapping = load_mapping(self.mapping)[1] if self.mapping else EventMapping()
+        types = settings.event_weights.keys()
+        return read_events(
+            self.source, mapping.with_options(self.options), types, format=self.format, progress=progress
+        )
+
+
+def file_source(
+    file: str,
+    *,
+    mapping: Path | None = None,
+    options: Iterable[str] | None = None,
+    format: str | None = None,  # noqa: A002 - what the option is called
+    rejects: Path | None = None,
+) -> FileSource:
+    """A file as a command line names it; `-` is standard input."""
+    source: Source = "-" if file == "-" else Path(file)
+    return FileSource(source=source, format=format, mapping=mapping, options=tuple(options or ()), rejects=rejects)
+
+
+def take_items(
+    ledger: Ledger,
+    queue: Queue,
+    settings: Settings,
+    file: FileSource,
+    *,
+    progress: Progress,
+    committed: Callable[[int], None],
+) -> FileReport:
+    """Submit a file's items under one job. `committed` is told after each commit how many items it changed."""
+    job_id = ledger.jobs.begin("file")
+    rows = accepted = unchanged = 0
+    with RejectsFile(file.rejects_path()) as rejects:
+        for batch in _batches(file.items(settings, progress), rejects, first=settings.batch_items):
+            submission = submit_items(ledger, queue, settings, [row.value for row in batch], job_id=job_id)
+            rows += len(batch)
+            accepted += submission.accepted
+            unchanged += submission.unchanged
+            for error in submission.errors:
+                place = batch[error.index].position
+                rejects.write(
+                    RowError(position=place, subject_id=error.item_id, code=error.code, detail=error.detail)
+                )
+            committed(submission.accepted - submission.unchanged)
+    return _report(file, rejects, rows=rows, accepted=accepted, unchanged=unchanged, job_id=job_id)
+
+
+def take_events(ledger: Ledger, settings: Settings, file: FileSource, *, progress: Progress) -> FileReport:
+    """Submit a file's events."""
+    rows = accepted = duplicates = 0
+    with RejectsFile(file.rejects_path()) as rejects:
+        for batch in _batches(file.events(settings, progress), rejects, first=ROWS_PER_COMMIT):
+            submission = submit_events(ledger, settings, [row.value for row in batch])
+            rows += len(batch)
+            accepted += submission.accepted
+            duplicates += submission.duplicates
+            for error in submission.errors:
+                row = batch[error.index]
+                subject = row.value.event_id
+                rejects.write(
+                    RowError(position=row.position, subject_id=subject, code=error.code, detail=error.detail)
+                )
+    return _report(file, rejects, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None)
+
+
+def validate(rows: Iterator[Row[T] | RowError], file: FileSource) -> FileReport:
+    """Say what taking in the file would do, and list the rows that would be refused; nothing is submitted."""
+    good = 0
+    with RejectsFile(file.rejects_path()) as rejects:
+        for batch in _batches(rows, rejects, first=ROWS_PER_COMMIT):
+            good += len(batch)
+    return _report(file, rejects, rows=good, accepted=good, unchanged=0, job_id=None)
+
+
+def _batches(rows: Iterator[Row[T] | RowError], rejects: RejectsFile, *, first: int) -> Iterator[list[Row[T]]]:
+    """Good rows in batches, the first one small so that work can begin early; refused rows go to the rejects file."""
+    batch: list[Row[T]] = []
+    size = first
+    for row in rows:
+        if isinstance(row, RowError):
+            rejects.write(row)
+            continue
+        batch.append(row)
+        if len(batch) >= size:
+            yield batch
+            batch, size = [], ROWS_PER_COMMIT
+    if batch:
+        yield batch
+
+
+def _report(
+    file: FileSource, rejects: RejectsFile, *, rows: int, accepted: int, unchanged: int, job_id: str | None
+) -> FileReport:
+    refused_later = rows - accepted  # counted among the rows and among the rejects
+    return FileReport(
+        file=str(file.source),
+        rows=rows + rejects.count - refused_later,
+        accepted=accepted,
+        unchanged=unchanged,
+        rejected=rejects.count,
+        rejects_file=str(rejects.path) if rejects.count else None,
+        job_id=job_id,
+    )

@@ -1,0 +1,71 @@
+"""The HTTP application, made from services that somebody else opened and will close."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from serving.api import (
+    error_responses,
+    event_routes,
+    health_routes,
+    item_routes,
+    operation_routes,
+    recommendation_routes,
+    search_routes,
+    user_routes,
+)
+from serving.api.documented import ERRORS
+from serving.api.envelope import Envelope
+from serving.api.requests import EventBody, InlineEvent, ItemBody
+from serving.services import Services
+
+# `/items/{id}` takes any path below /items, so what ends in /similar comes first; the same for users.
+_ROUTERS = (
+    item_routes.batch_router,
+    recommendation_routes.router,
+    item_routes.router,
+    event_routes.router,
+    search_routes.router,
+    user_routes.router,
+    operation_routes.router,
+)
+_DESCRIBED_ONLY = (ItemBody, EventBody, InlineEvent)  # parsed by the record's own parsers, so no route names them
+
+
+def create_app(services: Services) -> FastAPI:
+    """The API over these services. Every answer is JSON; every error is an RFC 9457 problem document."""
+    app = FastAPI(
+        title="akin",
+        version=_version(),
+        summary="Search and recommendations for text catalogues.",
+        redirect_slashes=False,
+        redoc_url=None,
+        responses=ERRORS,
+    )
+    app.state.services = services
+    app.add_middleware(Envelope)
+    error_responses.install(app)
+    for router in _ROUTERS:
+        app.include_router(router, prefix="/v1")
+    app.include_router(health_routes.router)
+    app.openapi = lambda: _description(app)  # type: ignore[method-assign]
+    return app
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        described = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schemas = described.setdefault("components", {}).setdefault("schemas", {})
+        for model in _DESCRIBED_ONLY:
+            schemas.setdefault(model.__name__, model.model_json_schema())
+        app.openapi_schema = described
+    return app.openapi_schema
+
+
+def _version() -> str:
+    try:
+        return version("akin")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"

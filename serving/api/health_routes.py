@@ -1,0 +1,68 @@
+"""Whether this process lives, and whether everything it needs answers."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from fastapi import APIRouter, Request, Response
+
+from ingest.errors import AkinError
+from serving.api.answers import WithServices, json_answer, work
+from serving.api.documented import answers
+from serving.api.error_responses import RETRY_AFTER_SECONDS, problem, request_id_of
+from serving.api.schemas import HealthAnswer
+from serving.services import Services
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_model=None, responses=answers(HealthAnswer))
+async def health() -> Response:
+    """The process answers."""
+    return json_answer({"status": "ok"})
+
+
+@router.get("/readyz", response_model=None, responses=answers(HealthAnswer))
+async def ready(services: WithServices, request: Request) -> Response:
+    """Ask every dependency; 503 names those that do not answer."""
+    outcomes = await work(_ask_all, _checks(services))
+    failed = [name for name, outcome in outcomes.items() if outcome != "ok"]
+    if not failed:
+        return json_answer({"status": "ok", "checks": outcomes})
+    return problem(
+        503,
+        "not_ready",
+        f"{' and '.join(failed)} cannot be used now; `akin doctor` says more",
+        request_id=request_id_of(request),
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        failed=failed,
+        checks=outcomes,
+    )
+
+
+def _checks(services: Services) -> Mapping[str, Callable[[], object]]:
+    live = services.live
+    return {
+        "ledger": services.ledger.ping,
+        "index": lambda: live.ask(lambda view: view.collection.count()),
+        "encoder": lambda: live.current().encode("ready"),
+        "queue": services.queue.ping,
+        **services.checks,
+    }
+
+
+def _ask_all(checks: Mapping[str, Callable[[], object]]) -> dict[str, str]:
+    return {name: _ask(name, check) for name, check in checks.items()}
+
+
+def _ask(name: str, check: Callable[[], object]) -> str:
+    try:
+        check()
+    except AkinError as error:
+        outcome = error.code
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks are still asked
+        logger.error("check failed", extra={"check": name, "error": type(error).__name__})  # noqa: TRY400
+        outcome = "error"
+    else:
+        return "ok"
+    return outcome

@@ -1,0 +1,570 @@
+"""What every index must do, run over Qdrant Edge and over qdrant-client (its local mode stands in for a server)."""
+
+import multiprocessing
+import threading
+import time
+from pathlib import Path
+
+import index_fixtures as given
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import given as for_all
+
+from ingest.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    SettingsError,
+    StorageFullError,
+    UnavailableError,
+)
+from ingest.index import filters as f
+from ingest.index.edge import GRAPH_THRESHOLD, EdgeIndex
+from ingest.index.filters import matches, parse_filter
+from ingest.index.protocol import (
+    Collection,
+    CollectionSpec,
+    Index,
+    Point,
+    Query,
+    SparseVector,
+    UnreadableCollectionError,
+)
+from ingest.items import AttributeType
+
+property_settings = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+def best(vectors: np.ndarray, query: np.ndarray) -> list[str]:
+    return [str(i) for i in np.argsort(-(vectors @ query), kind="stable")]
+
+
+# What is written can be read
+
+
+def test_points_are_counted_listed_and_read_back(collection: Collection) -> None:
+    vectors = given.unit_vectors(300)
+
+    collection.upsert(given.points(vectors))
+
+    assert collection.count() == 300
+    assert collection.unindexed() == 0
+    assert set(collection.ids()) == {str(i) for i in range(300)}
+    read = collection.vectors(["7", "299", "nobody"])
+    assert set(read) == {"7", "299"}
+    np.testing.assert_allclose(read["7"], vectors[7], atol=1e-7)
+    assert read["7"].dtype == np.float32
+
+
+def test_more_ids_than_a_page_are_all_listed(collection: Collection) -> None:
+    collection.upsert(given.points(given.unit_vectors(2_300)))
+
+    ids = list(collection.ids())
+
+    assert len(ids) == len(set(ids)) == 2_300
+
+
+def test_an_upsert_replaces_vector_and_attributes(collection: Collection) -> None:
+    vectors = given.unit_vectors(2)
+    collection.upsert([Point(item_id="a", text=vectors[0], attributes={"tag": "old", "year": 1})])
+
+    collection.upsert([Point(item_id="a", text=vectors[1], attributes={"tag": "new"})])
+
+    assert collection.count() == 1
+    np.testing.assert_allclose(collection.vectors(["a"])["a"], vectors[1], atol=1e-7)
+    assert collection.matching_ids(["a"], parse_filter({"eq": {"tag": "new"}}, given.ATTRIBUTES)) == {"a"}
+    assert collection.matching_ids(["a"], parse_filter({"eq": {"tag": "old"}}, given.ATTRIBUTES)) == set()
+    assert collection.matching_ids(["a"], parse_filter({"exists": "year"}, given.ATTRIBUTES)) == set()
+
+
+def test_deleted_points_are_gone_and_unknown_ids_are_no_error(collection: Collection) -> None:
+    vectors = given.unit_vectors(5)
+    collection.upsert(given.points(vectors))
+
+    collection.delete(["0", "3", "nobody"])
+    collection.delete([])
+
+    assert set(collection.ids()) == {"1", "2", "4"}
+    assert {hit.item_id for hit in collection.query(Query(text=vectors[0], limit=10))} == {"1", "2", "4"}
+
+
+def test_nothing_written_is_no_error(collection: Collection) -> None:
+    collection.upsert([])
+
+    assert collection.count() == 0
+    assert collection.query(Query(text=given.unit_vectors(1)[0], limit=3)) == []
+    assert list(collection.ids()) == []
+    assert collection.vectors([]) == {}
+    assert collection.matching_ids([], None) == set()
+
+
+@pytest.mark.parametrize("item_id", ["x" * 300, "../../etc", "a/b?c#d", "日本語 😀", " ", "1"])
+def test_any_printable_id_comes_back_as_it_was(collection: Collection, item_id: str) -> None:
+    vector = given.unit_vectors(1)[0]
+
+    collection.upsert([Point(item_id=item_id, text=vector, attributes={})])
+
+    assert [hit.item_id for hit in collection.query(Query(text=vector, limit=1))] == [item_id]
+    assert collection.matching_ids([item_id], None) == {item_id}
+
+
+# Queries
+
+
+def test_answers_are_the_nearest_with_the_dot_product_as_score(collection: Collection) -> None:
+    vectors = given.unit_vectors(200)
+    collection.upsert(given.points(vectors))
+    query = 2.5 * given.unit_vectors(1, seed=1)[0]  # a query need not have unit length
+
+    for exact in (True, False):
+        hits = collection.query(Query(text=query, limit=20, exact=exact))
+
+        assert [hit.item_id for hit in hits] == best(vectors, query)[:20]
+        np.testing.assert_allclose([hit.score for hit in hits], np.sort(vectors @ query)[::-1][:20], atol=1e-5)
+        assert all(hit.text is None for hit in hits)
+
+
+def test_a_score_that_equals_the_threshold_is_kept(collection: Collection) -> None:
+    vectors = given.unit_vectors(50)
+    collection.upsert(given.points(vectors))
+    everything = collection.query(Query(text=vectors[0], limit=50))
+    threshold = everything[10].score
+
+    hits = collection.query(Query(text=vectors[0], limit=50, min_score=threshold))
+
+    assert [hit.item_id for hit in hits] == [hit.item_id for hit in everything[:11]]
+
+
+def test_vectors_come_with_the_hits_when_asked_for(collection: Collection) -> None:
+    vectors = given.unit_vectors(20)
+    collection.upsert(given.points(vectors))
+
+    for hit in collection.query(Query(text=vectors[3], limit=5, with_vectors=True)):
+        assert hit.text is not None
+        np.testing.assert_allclose(hit.text, vectors[int(hit.item_id)], atol=1e-7)
+
+
+@pytest.mark.parametrize("excluded", [0, 1, 50, 100, 101, 150, 290, 300])
+def test_exclusions_never_shorten_an_answer_while_there_is_enough(collection: Collection, excluded: int) -> None:
+    vectors = given.unit_vectors(300)
+    collection.upsert(given.points(vectors))
+    order = best(vectors, vectors[0])
+
+    # The nearest are excluded: the worst case for fetching a few more and dropping them.
+    hits = collection.query(Query(text=vectors[0], limit=10, exclude_ids=order[:excluded]))
+
+    assert [hit.item_id for hit in hits] == order[excluded : excluded + 10]
+
+
+def test_ten_thousand_exclusions_are_served_and_more_are_refused(collection: Collection) -> None:
+    vectors = given.unit_vectors(300)
+    collection.upsert(given.points(vectors))
+    order = best(vectors, vectors[0])
+    excluded = [*order[:250], *(f"gone-{i}" for i in range(9_750))]
+
+    hits = collection.query(Query(text=vectors[0], limit=10, exclude_ids=excluded))
+
+    assert [hit.item_id for hit in hits] == order[250:260]
+    with pytest.raises(InvalidInputError, match="10000"):
+        collection.query(Query(text=vectors[0], limit=10, exclude_ids=[*excluded, "one more"]))
+
+
+# Filters
+
+
+def _clear_of_every_border(tree: object, items: list[dict[str, object]]) -> bool:
+    """Whether no point lies within a thousandth of a circle's radius: engines may round differently there."""
+    circles = [tree] if isinstance(tree, f.GeoRadius) else []
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        circles += [node] if isinstance(node, f.GeoRadius) else []
+        pending += [*getattr(node, "parts", ()), *([node.part] if isinstance(node, f.Not) else [])]
+    places = [place for item in items if (place := f.normal_point(item.get("place")))]
+    return not any(
+        abs(f.great_circle_metres((c.latitude, c.longitude), place) / c.metres - 1) < 1e-3
+        for c in circles
+        for place in places
+    )
+
+
+@property_settings
+@for_all(items=given.attributes_of_items, tree=given.filter_trees)
+def test_every_filter_means_what_the_reference_says(index: Index, items: list[dict[str, object]], tree: object) -> None:
+    filter_ = parse_filter(tree, given.ATTRIBUTES)
+    assume(_clear_of_every_border(filter_, items))
+    name = given.fresh_name()
+    collection = index.create(name, given.SPEC)
+    vectors = given.unit_vectors(len(items))
+    collection.upsert(given.points(vectors, items))
+    expected = {str(i) for i, attributes in enumerate(items) if matches(filter_, attributes)}
+
+    ids = [str(i) for i in range(len(items))]
+    assert collection.matching_ids([*ids, "nobody"], filter_) == expected
+    for exact in (True, False):
+        hits = collection.query(Query(text=vectors[0], limit=100, filter=filter_, exact=exact))
+        assert {hit.item_id for hit in hits} == expected
+    hits = collection.query(Query(text=vectors[0], limit=100, filter=filter_, exclude_ids=ids[::2]))
+    assert {hit.item_id for hit in hits} == expected - set(ids[::2])
+    index.drop(name)
+
+
+def test_a_filter_that_code_composed_too_deep_is_refused_before_the_engine(collection: Collection) -> None:
+    tree: f.Filter = f.Exists(attribute="tag")
+    for _ in range(100_000):
+        tree = f.Not(part=tree)
+
+    with pytest.raises(InvalidInputError) as refused:
+        collection.query(Query(text=given.unit_vectors(1)[0], limit=1, filter=tree))
+    assert refused.value.code == "filter_too_deep"
+    with pytest.raises(InvalidInputError):
+        collection.matching_ids(["1"], tree)
+    # Taking 100,000 nested records apart from the outside would exhaust the stack, so it is done from the inside.
+    while isinstance(tree, f.Not):
+        tree = tree.part
+
+
+def test_a_filter_that_code_composed_too_wide_is_refused(collection: Collection) -> None:
+    wide = f.Or(parts=(f.Exists(attribute="tag"),) * 5_000)
+
+    with pytest.raises(InvalidInputError) as refused:
+        collection.query(Query(text=given.unit_vectors(1)[0], limit=1, filter=wide))
+    assert refused.value.code == "filter_too_large"
+
+
+# What must not reach the engine
+
+_good = given.unit_vectors(1)[0]
+_deep: dict[str, object] = {}
+for _ in range(200):
+    _deep = {"a": _deep}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param({"text": np.full(given.DIMENSIONS, np.nan, np.float32)}, id="NaN"),
+        pytest.param({"text": np.full(given.DIMENSIONS, np.inf, np.float32)}, id="infinite"),
+        pytest.param({"text": np.zeros(given.DIMENSIONS, np.float32)}, id="zero"),
+        pytest.param({"text": 3 * _good}, id="not of unit length"),
+        pytest.param({"text": _good[:-1]}, id="too short"),
+        pytest.param({"text": given.unit_vectors(2)}, id="two-dimensional"),
+        pytest.param({"attributes": {"undeclared": 1}}, id="undeclared attribute"),
+        pytest.param({"attributes": {"tag": _deep}}, id="nested payload"),
+        pytest.param({"attributes": {"tag": [["a"]]}}, id="list in a list"),
+        pytest.param({"attributes": {"tag": None}}, id="null"),
+        pytest.param({"attributes": {"tag": "a\0b"}}, id="NUL"),
+        pytest.param({"attributes": {"tag": "\ud800"}}, id="surrogate"),
+        pytest.param({"attributes": {"year": "1990"}}, id="string for an integer"),
+        pytest.param({"attributes": {"year": True}}, id="boolean for an integer"),
+        pytest.param({"attributes": {"year": 2**70}}, id="huge integer"),
+        pytest.param({"attributes": {"price": float("nan")}}, id="NaN price"),
+        pytest.param({"attributes": {"price": 10**400}}, id="integer beyond floats"),
+        pytest.param({"attributes": {"free": 1}}, id="integer for a boolean"),
+        pytest.param({"attributes": {"made": "yesterday"}}, id="no time"),
+        pytest.param({"attributes": {"made": "2024-01-01T00:00:00"}}, id="time without an offset"),
+        pytest.param({"attributes": {"place": {"lat": 91, "lon": 0}}}, id="beyond the pole"),
+        pytest.param({"attributes": {"place": {"lat": 1, "lon": 0, "alt": 3}}}, id="altitude"),
+        pytest.param({"attributes": {"tag": ["a"] * 10_001}}, id="long list"),
+        pytest.param({"taste": SparseVector(positions=(1, 1), weights=(0.1, 0.2))}, id="taste position twice"),
+        pytest.param({"taste": SparseVector(positions=(1,), weights=(float("inf"),))}, id="infinite taste"),
+        pytest.param({"taste": SparseVector(positions=(-1,), weights=(0.5,))}, id="negative taste position"),
+        pytest.param({"taste": SparseVector(positions=(1, 2), weights=(0.5,))}, id="taste of two lengths"),
+    ],
+)
+def test_one_invalid_point_leaves_its_batch_wholly_unapplied(collection: Collection, bad: dict[str, object]) -> None:
+    vectors = given.unit_vectors(600)
+    batch = given.points(vectors)
+    fields: dict[str, object] = {"item_id": "the bad one", "text": vectors[0], "attributes": {}, **bad}
+    batch.insert(500, Point(**fields))  # type: ignore[arg-type]
+
+    with pytest.raises(InvalidInputError, match="the bad one"):
+        collection.upsert(batch)
+
+    assert collection.count() == 0
+
+
+@pytest.mark.parametrize("item_id", ["", "a\0b", "\ud800"])
+def test_an_id_that_is_no_text_is_refused(collection: Collection, item_id: str) -> None:
+    with pytest.raises(InvalidInputError):
+        collection.upsert([Point(item_id=item_id, text=_good, attributes={})])
+    # Asking for it, on the other hand, is only asking for something that is not there.
+    assert collection.matching_ids([item_id], None) == set()
+    collection.delete([item_id])
+    assert collection.query(Query(text=_good, limit=1, exclude_ids=[item_id])) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(text=np.full(given.DIMENSIONS, np.nan, np.float32), limit=1),
+        Query(text=_good[:-1], limit=1),
+        Query(text=_good, limit=0),
+        Query(text=_good, limit=10**9),
+        Query(text=_good, limit=1, min_score=float("nan")),
+        Query(text=_good, limit=1, min_score=1e300),
+    ],
+)
+def test_a_query_that_makes_no_sense_is_refused(collection: Collection, query: Query) -> None:
+    with pytest.raises(InvalidInputError):
+        collection.query(query)
+
+
+# Collections
+
+
+def test_collections_come_and_go_by_name(index: Index) -> None:
+    first, second = given.fresh_name(), given.fresh_name()
+    index.create(first, given.SPEC)
+    index.create(second, CollectionSpec(dimensions=3, attributes={}))
+
+    assert {first, second} <= set(index.names())
+    assert index.open(first) is index.open(first)
+    with pytest.raises(ConflictError):
+        index.create(first, given.SPEC)
+
+    index.drop(first)
+    index.drop(first)
+    assert first not in index.names()
+    with pytest.raises(NotFoundError):
+        index.open(first)
+    assert index.create(first, given.SPEC).count() == 0
+    index.drop(first)
+    index.drop(second)
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "../a", "a/b", ".a", "-a", "a.b", "ä", "a" * 64, "a\n"])
+def test_names_that_are_no_names_are_refused(index: Index, name: str) -> None:
+    for call in (lambda: index.create(name, given.SPEC), lambda: index.open(name), lambda: index.drop(name)):
+        with pytest.raises(SettingsError):
+            call()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CollectionSpec(dimensions=0, attributes={}),
+        CollectionSpec(dimensions=3, attributes={"item_id": AttributeType.KEYWORD}),
+        CollectionSpec(dimensions=3, attributes={"a.b": AttributeType.KEYWORD}),
+    ],
+)
+def test_specs_that_no_collection_can_have_are_refused(index: Index, spec: CollectionSpec) -> None:
+    with pytest.raises(SettingsError):
+        index.create(given.fresh_name(), spec)
+
+
+def test_what_was_closed_is_there_when_opened_again_and_its_old_handle_says_so(index: Index) -> None:
+    name = given.fresh_name()
+    old = index.create(name, given.SPEC)
+    old.upsert(given.points(given.unit_vectors(10), [{"year": i} for i in range(10)]))
+
+    index.close(name)
+    index.close(name)
+
+    with pytest.raises(UnavailableError, match="closed"):
+        old.count()
+    again = index.open(name)
+    assert again.count() == 10
+    late = parse_filter({"gte": {"year": 7}}, given.ATTRIBUTES)
+    assert again.matching_ids([str(i) for i in range(10)], late) == {"7", "8", "9"}
+    with pytest.raises(InvalidInputError):  # the spec came back too
+        again.upsert([Point(item_id="x", text=_good, attributes={"year": "late"})])
+    index.drop(name)
+
+
+def test_closing_while_queries_run_harms_none_of_them(index: Index) -> None:
+    name = given.fresh_name()
+    vectors = given.unit_vectors(500)
+    index.create(name, given.SPEC).upsert(given.points(vectors))
+    outcomes: list[str] = []
+
+    def ask() -> None:
+        collection = index.open(name)
+        try:
+            while True:
+                assert len(collection.query(Query(text=vectors[1], limit=5))) == 5
+        except UnavailableError:
+            outcomes.append("told")
+        except BaseException as error:  # noqa: BLE001 - whatever else it is fails the test
+            outcomes.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    index.close(name)
+    for thread in threads:
+        thread.join(timeout=10)
+
+    assert outcomes == ["told"] * 4
+    assert index.open(name).count() == 500
+    index.drop(name)
+
+
+# Only where the engine is a folder
+
+
+def test_a_collection_built_in_a_child_process_is_opened_by_the_parent(edge_folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=given.build_in_child, args=(edge_folder, 300))
+    child.start()
+    child.join(timeout=60)
+
+    assert child.exitcode == 0
+    index = EdgeIndex(edge_folder)
+    assert index.names() == ["built"]
+    assert index.open("built").count() == 300
+    index.close("built")
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
+def test_every_acknowledged_point_survives_kill_minus_nine(edge_folder: Path, tmp_path: Path, seconds: float) -> None:
+    acknowledged = tmp_path / "acknowledged"
+    acknowledged.touch()
+    child = multiprocessing.get_context("spawn").Process(
+        target=given.write_until_killed, args=(edge_folder, acknowledged)
+    )
+    child.start()
+    deadline = time.monotonic() + 60
+    while not acknowledged.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    child.kill()
+    child.join(timeout=10)
+
+    starts = [int(line) for line in acknowledged.read_text().splitlines()]
+    expected = {str(start + i) for start in starts for i in range(64)}
+    index = EdgeIndex(edge_folder)
+    assert expected
+    assert expected <= set(index.open("written").ids())
+    index.close("written")
+
+
+def test_a_second_process_is_told_that_the_collection_is_held(edge_folder: Path) -> None:
+    holder = EdgeIndex(edge_folder)
+    holder.create("held", given.SPEC)
+
+    with pytest.raises(UnavailableError, match="another process") as refused:
+        EdgeIndex(edge_folder).open("held")
+
+    assert not isinstance(refused.value, UnreadableCollectionError)
+    holder.close("held")
+
+
+@pytest.mark.parametrize("damage", ["wal/open-1", "edge_config.json", "segments/*/vector_storage-text/vectors/status.dat"])
+def test_a_damaged_collection_is_named_set_aside_and_built_anew(edge_folder: Path, damage: str) -> None:
+    index = EdgeIndex(edge_folder)
+    index.create("g", given.SPEC).upsert(given.points(given.unit_vectors(10)))
+    index.create("other", given.SPEC)
+    index.close("g")
+    for file in (edge_folder / "g" / "shard").glob(damage):
+        file.write_bytes(b"")
+
+    with pytest.raises(UnreadableCollectionError):
+        index.open("g")
+    with pytest.raises(UnreadableCollectionError):
+        index.open("g")
+
+    aside = index.quarantine("g")
+    assert aside.name == "g.unreadable-1"
+    assert index.names() == ["other"]
+    assert index.create("g", given.SPEC).count() == 0
+    assert index.quarantine("g").name == "g.unreadable-2"
+    with pytest.raises(NotFoundError):
+        index.quarantine("g")
+    index.close("other")
+
+
+def test_a_damaged_spec_is_an_unreadable_collection(edge_folder: Path) -> None:
+    index = EdgeIndex(edge_folder)
+    index.create("g", given.SPEC)
+    index.close("g")
+    (edge_folder / "g" / "spec.json").write_bytes(b'{"dimensions": 8')
+
+    with pytest.raises(UnreadableCollectionError):
+        index.open("g")
+
+
+def test_a_half_made_collection_is_no_collection_and_is_replaced(edge_folder: Path) -> None:
+    index = EdgeIndex(edge_folder)
+    index.create("whole", given.SPEC)
+    index.create("half", given.SPEC)
+    index.close("half")
+    (edge_folder / "half" / "spec.json").unlink()
+    (edge_folder / "bare").mkdir()
+
+    assert index.names() == ["whole"]
+    assert index.open("whole").count() == 0
+    for name in ("half", "bare"):
+        with pytest.raises(NotFoundError):
+            index.open(name)
+        assert index.create(name, given.SPEC).count() == 0
+        index.close(name)
+    index.close("whole")
+
+
+def test_writes_stop_before_the_disk_is_full(edge_folder: Path) -> None:
+    roomy = EdgeIndex(edge_folder)
+    roomy.create("g", given.SPEC).upsert(given.points(given.unit_vectors(3)))
+    roomy.close("g")
+    full = EdgeIndex(edge_folder, min_free_bytes=2**62)
+    collection = full.open("g")
+
+    for write in (
+        lambda: collection.upsert(given.points(given.unit_vectors(4))),
+        lambda: collection.delete(["0"]),
+        collection.optimise,
+        lambda: full.create("h", given.SPEC),
+    ):
+        with pytest.raises(StorageFullError):
+            write()
+
+    assert len(collection.query(Query(text=_good, limit=9))) == 3
+    full.close("g")
+
+
+def test_unindexed_counts_what_was_written_since_the_graph_was_built(edge_folder: Path) -> None:
+    n = GRAPH_THRESHOLD + 500
+    vectors = given.unit_vectors(n)
+    index = EdgeIndex(edge_folder)
+    collection = index.create("g", given.SPEC)
+    collection.upsert(given.points(vectors))
+    assert collection.unindexed() == n
+
+    collection.optimise()
+    assert collection.unindexed() == 0
+    collection.upsert(given.points(vectors[:300]))  # replaced points leave the graph
+    collection.delete(["0", "1", str(n - 1)])
+
+    assert collection.count() == n - 3
+    assert collection.unindexed() == 298
+    index.close("g")
+    assert index.open("g").unindexed() == 298
+    index.close("g")
+
+
+def test_a_graph_finds_what_a_scan_finds(edge_folder: Path) -> None:
+    n = GRAPH_THRESHOLD + 2_000
+    vectors = given.unit_vectors(n, dimensions=32)
+    index = EdgeIndex(edge_folder)
+    collection = index.create("g", CollectionSpec(dimensions=32, attributes={"part": AttributeType.INTEGER}))
+    collection.upsert(given.points(vectors, [{"part": i % 1_000} for i in range(n)]))
+    collection.optimise()
+    found = []
+
+    for text in given.unit_vectors(100, dimensions=32, seed=5):
+        exact = collection.query(Query(text=text, limit=10, exact=True))
+        assert [hit.item_id for hit in exact] == best(vectors, text)[:10]
+        found.append(len({h.item_id for h in exact} & {h.item_id for h in collection.query(Query(text=text, limit=10))}))
+
+    assert np.mean(found) >= 9.9
+    rare = parse_filter({"eq": {"part": 7}}, {"part": AttributeType.INTEGER})
+    assert len(collection.query(Query(text=vectors[0], limit=50, filter=rare))) == 12  # all there are
+    order = best(vectors, vectors[0])
+    hits = collection.query(Query(text=vectors[0], limit=10, exclude_ids=order[:5_000]))
+    assert len(hits) == 10
+    assert not {hit.item_id for hit in hits} & set(order[:5_000])
+    index.close("g")
