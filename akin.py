@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from ingest.catalogue import Catalogue
-    from ingest.files import FileReport, FileSource
+    from ingest.files import FileReport
     from ingest.queue import Queue
     from ingest.reindex import Reindexer
     from ingest.store.ledger import Ledger
@@ -75,9 +75,7 @@ def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexe
             evaluate=lambda generation: recent_ndcg(ledger, index.open(generation.name), generation, settings),
         )
         celery = make_app(settings)
-        resources = Resources(
-            settings=settings, ledger=ledger, reconciler=catalogue.reconciler, reindexer=reindexer
-        )
+        resources = Resources(settings=settings, ledger=ledger, reconciler=catalogue.reconciler, reindexer=reindexer)
         with embedded_worker(celery, resources):
             yield catalogue, CeleryQueue(celery), reindexer
 
@@ -221,39 +219,47 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the tables instead of serving the API.")] = False,
 ) -> None:
     """Ingest a catalogue through the queue, show one reader's recommendations with reasons, and serve the API."""
-    from ingest import sample
+    from ingest import sample, terminal
     from ingest.files import file_source
     from serving.remote import Remote
 
     settings = demo_settings(encoder, own=items is not None)
     if not settings.encoder_folder.exists():
-        export(None, settings.encoder_folder)
-    with serving_in_background(settings.model_copy(update={"port": 0}) if once else settings) as (catalogue, queue, url):
-        reports = [take_items_file(catalogue.ledger, queue, settings, file_source(items or str(sample.ITEMS), mapping=mapping))]
-        if items is None or events is not None:
-            source = file_source(events or str(sample.EVENTS), mapping=mapping)
-            reports.append(take_events_file(catalogue.ledger, settings, source))
-        wait_for_quiet(catalogue.ledger, queue)
+        terminal.export(None, settings.encoder_folder)
+    if once:
+        settings = settings.model_copy(update={"port": 0})
+    if items is None:
+        items, events = str(sample.ITEMS), events or str(sample.EVENTS)
+    with serving_in_background(settings) as (catalogue, queue, url):
+        source = file_source(items, mapping=mapping)
+        reports = [terminal.take_items_file(catalogue.ledger, queue, settings, source)]
+        if events is not None:
+            source = file_source(events, mapping=mapping)
+            reports.append(terminal.take_events_file(catalogue.ledger, settings, source))
+        terminal.wait_for_quiet(catalogue.ledger)
         show_somebody(catalogue.ledger, Remote(url))
-        for report in reports:
-            say_rejected(report)
         if not once:
             typer.echo(f"\nThe API is at {url}, its documentation at {url}/docs. Ctrl-C stops it.")
             threading.Event().wait()
+    finish(*reports)
 
 
 @app.command("export-model")
 def export_model_command(
     source: Annotated[str | None, typer.Option(help="Hub id or folder; default all-MiniLM-L6-v2.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Artifact folder; default AKIN_ENCODER, or encoder in AKIN_HOME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Artifact folder; default AKIN_ENCODER.")] = None,
     revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub model.")] = None,
     recipe: Annotated[str, typer.Option(help="int8, fast or fp32.")] = "int8",
     force: Annotated[bool, typer.Option("--force", help="Write it even when it is below its fidelity floor.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Export a BERT-type model to ONNX, quantize it, verify it against fp32, and write an encoder artifact."""
+    from ingest import terminal
+    from serving.terminal import show
+
     folder = out or load_settings().encoder_folder
-    show({"folder": str(folder), **export(source, folder, revision=revision, recipe=recipe, force=force)}, as_json)
+    manifest = terminal.export(source, folder, revision=revision, recipe=recipe, force=force)
+    show({"folder": folder, **manifest}, as_json=as_json)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -274,6 +280,8 @@ def ingest_items(
     from ingest.home import is_held
     from ingest.queue import NoQueue
     from ingest.store.ledger import open_ledger
+    from ingest.terminal import take_items_file
+    from serving.terminal import show
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
@@ -282,7 +290,7 @@ def ingest_items(
         start = None if is_held(settings.home) or not wait else lambda: stack.enter_context(worker(settings))
         report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
         job = ledger.jobs.get(report.job_id or "")
-    show({**report.as_json(), "state": job.state if job else "done", "failed": job.failed if job else 0}, as_json)
+    show({**report.as_json(), "failed": job.failed if job else 0}, as_json=as_json)
     finish(report)
 
 
@@ -298,12 +306,14 @@ def ingest_events(
     """Take in events. Exit code 3 when a row was refused; running it again adds nothing."""
     from ingest.files import file_source
     from ingest.store.ledger import open_ledger
+    from ingest.terminal import take_events_file
+    from serving.terminal import show
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
     with open_ledger(settings.ledger_url) as ledger:
         report = take_events_file(ledger, settings, source)
-    show(report.as_json(), as_json)
+    show(report.as_json(), as_json=as_json)
     finish(report)
 
 
@@ -320,12 +330,13 @@ def validate_command(
     """Say what taking in a file would do, without doing it. Exit code 3 when a row would be refused."""
     from ingest.files import file_source, validate
     from ingest.readers import Progress
+    from serving.terminal import show
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
     rows = source.events(settings, Progress()) if events else source.items(settings, Progress())
     report = validate(rows, source)
-    show(report.as_json(), as_json)
+    show(report.as_json(), as_json=as_json)
     finish(report)
 
 
@@ -336,29 +347,33 @@ def validate_command(
 def recommend(user: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
     """Recommend items to a user, with reasons."""
     from serving.remote import segment
+    from serving.terminal import show_answer
 
     with remote(load_settings()) as akin:
         path = f"/users/{segment(user)}/recommendations"
         answer = akin.get(path, limit=limit, filter=filter_, explain="true", fields="title")
-    show_answer(f"for {user}", answer, as_json)
+    show_answer(f"for {user}", answer, as_json=as_json)
 
 
 @app.command()
 def similar(item: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
     """Items like an item."""
     from serving.remote import segment
+    from serving.terminal import show_answer
 
     with remote(load_settings()) as akin:
         answer = akin.get(f"/items/{segment(item)}/similar", limit=limit, filter=filter_, fields="title")
-    show_answer(f"like {item}", answer, as_json)
+    show_answer(f"like {item}", answer, as_json=as_json)
 
 
 @app.command()
 def search(query: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
     """Items whose texts mean what the query means."""
+    from serving.terminal import show_answer
+
     with remote(load_settings()) as akin:
         answer = akin.get("/search", query=query, limit=limit, filter=filter_, fields="title")
-    show_answer(query, answer, as_json)
+    show_answer(query, answer, as_json=as_json)
 
 
 # --- Operations -------------------------------------------------------------------------------------------------------
@@ -367,15 +382,16 @@ def search(query: str, limit: LimitOption = 10, filter_: FilterOption = None, as
 @app.command()
 def reindex(as_json: JsonOption = False) -> None:
     """Build a new generation beside the live one, put it through the gate, and switch over."""
-    from serving import terminal
+    from ingest.terminal import spinner
+    from serving.terminal import show_generations
 
     with remote(load_settings()) as akin:
         name = akin.post("/generations")["name"]
-        with terminal.spinner(f"generation {name}") as say:
+        with spinner(f"generation {name}") as say:
             while (found := generation_of(akin, name))["state"] in {"building", "catching_up"}:
                 say(found["state"].replace("_", " "))
                 time.sleep(0.2)
-    show_generations([found], as_json)
+    show_generations([found], as_json=as_json)
     if found["state"] != "live":
         raise typer.Exit(EXIT_ERROR)
 
@@ -383,8 +399,10 @@ def reindex(as_json: JsonOption = False) -> None:
 @app.command()
 def generations(as_json: JsonOption = False) -> None:
     """List the generations, newest first, with what their gate said."""
+    from serving.terminal import show_generations
+
     with remote(load_settings()) as akin:
-        show_generations(akin.get("/generations")["generations"], as_json)
+        show_generations(akin.get("/generations")["generations"], as_json=as_json)
 
 
 @app.command()
@@ -393,12 +411,14 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Make an earlier generation live again."""
+    from serving.terminal import show_generations
+
     with remote(load_settings()) as akin:
         retired = [g for g in akin.get("/generations")["generations"] if g["state"] == "retired"]
         if to is None and not retired:
             raise SettingsError("there is no earlier generation to go back to; `akin generations` lists them")
         name = to or max(retired, key=lambda g: g["live_at"])["name"]
-        show_generations([akin.post(f"/generations/{name}:activate")], as_json)
+        show_generations([akin.post(f"/generations/{name}:activate")], as_json=as_json)
 
 
 @app.command("set-aside")
@@ -407,34 +427,37 @@ def set_aside(
 ) -> None:
     """List the items that could not be placed, with the reason; or try them again."""
     from ingest.store.ledger import open_ledger
+    from serving.terminal import show
 
     with open_ledger(load_settings().ledger_url) as ledger:
         if retry:
-            show({"retried": ledger.pending.retry()}, as_json)
+            show({"retried": ledger.pending.retry()}, as_json=as_json)
             return
         found = ledger.pending.set_aside()
-    show({one.item_id: one.reason for one in found}, as_json)
+    show({one.item_id: one.reason for one in found}, as_json=as_json)
 
 
 @app.command()
 def rejects(as_json: JsonOption = False) -> None:
     """List what came through the queue and was refused."""
     from ingest.store.ledger import open_ledger
+    from serving.terminal import show
 
     with open_ledger(load_settings().ledger_url) as ledger:
         found = ledger.rejects.list()
-    show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json)
+    show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json=as_json)
 
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Show the settings in force, secrets hidden, and check what akin depends on."""
     from ingest.doctor import examine
+    from serving.terminal import show
 
     settings = load_settings()
     findings = examine(settings)
     shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
-    show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json)
+    show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json=as_json)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(EXIT_ERROR)
 
@@ -442,85 +465,17 @@ def doctor(as_json: JsonOption = False) -> None:
 # --- What the commands share ------------------------------------------------------------------------------------------
 
 
-def export(source: str | None, folder: Path, *, revision: str | None = None, recipe: str = "int8", force: bool = False) -> dict[str, Any]:
-    """Export an encoder with its steps on standard error; returns what its manifest says."""
-    from dataclasses import asdict
-
-    from ingest.encoder.export import export_model
-    from serving import terminal
-
-    with terminal.spinner("export") as say:
-        manifest = export_model(source, folder, revision=revision, recipe=recipe, force=force, progress=say)
-    return asdict(manifest)
-
-
 def demo_settings(encoder: Path | None, *, own: bool) -> Settings:
     """Settings of a demonstration: a data folder of its own, and the sample's attributes unless the files are yours."""
     from ingest import sample
 
     settings = load_settings(encoder=encoder)
-    if "home" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"home": Path("build/demo-own" if own else "build/demo")})
-    if own or "attributes" in settings.model_fields_set:
-        return settings
-    return load_settings(**{**settings.model_dump(exclude_unset=True), "home": settings.home, "attributes": sample.ATTRIBUTES})
-
-
-def take_items_file(
-    ledger: "Ledger",
-    queue: "Queue",
-    settings: Settings,
-    source: "FileSource",
-    *,
-    start: Callable[[], Any] | None = None,
-    wait: bool = True,
-) -> "FileReport":
-    """Submit a file under a bar that shows what is searchable already. `start` begins the work at the first change."""
-    from ingest.files import take_items
-    from ingest.readers import Progress
-    from serving import terminal
-
-    changed = 0
-    with terminal.progress_bar("items searchable", None) as show_bar:
-
-        def committed(more: int) -> None:
-            nonlocal changed, start
-            changed += more
-            if changed and start is not None:
-                start()
-                start = None
-            show_bar(max(0, changed - ledger.pending.count()), None)
-
-        report = take_items(ledger, queue, settings, source, progress=Progress(), committed=committed)
-        while wait and (waiting := ledger.pending.count()):
-            show_bar(max(0, changed - waiting), changed)
-            time.sleep(0.05)
-        show_bar(changed, changed)
-    return report
-
-
-def take_events_file(ledger: "Ledger", settings: Settings, source: "FileSource") -> "FileReport":
-    """Submit a file of events under a bar."""
-    from ingest.files import take_events
-    from ingest.readers import Progress
-    from serving import terminal
-
-    with terminal.spinner("events"):
-        return take_events(ledger, settings, source, progress=Progress())
-
-
-def wait_for_quiet(ledger: "Ledger", queue: "Queue") -> None:
-    """Wait until nothing is pending and the rebuild that a first ingest causes has ended."""
-    from serving import terminal
-
-    del queue
-    with terminal.spinner("index") as say:
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < 2:  # noqa: PLR2004 - longer than the maintenance takes to notice
-            if ledger.pending.count() or (under_way := ledger.generations.under_way()):
-                say("placing" if ledger.pending.count() else f"generation {under_way.state}")
-                quiet_since = time.monotonic()
-            time.sleep(0.1)
+    given = settings.model_fields_set
+    return load_settings(
+        encoder=encoder,
+        home=None if "home" in given else Path("build/demo-own" if own else "build/demo"),
+        attributes=None if own or "attributes" in given else sample.ATTRIBUTES,
+    )
 
 
 def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
@@ -530,12 +485,15 @@ def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
 
     users = ledger.events.recent_users(1)
     if not users:
-        terminal.answer("No events yet, so this is what there is:", akin.post("/recommendations", {"history": [], "fields": ["title"]})["items"])
+        answer = akin.post("/recommendations", {"history": [], "fields": ["title"]})
+        terminal.show_answer("There are no events yet, so this is simply what there is", answer, as_json=False)
         return
     path = f"/users/{segment(users[0])}"
-    terminal.history(f"What {users[0]} did", akin.get(f"{path}/history")["events"][:10])
+    events = akin.get(f"{path}/history")["events"][:10]
+    titles = {i: row.item.title for i, row in ledger.items.get_many(event["item_id"] for event in events).items()}
+    terminal.show_history(f"What {users[0]} did last", events, titles)
     answer = akin.get(f"{path}/recommendations", limit=10, explain="true", fields="title")
-    terminal.answer(f"Recommended to {users[0]}", answer["items"])
+    terminal.show_answer(f"Recommended to {users[0]}", answer, as_json=False)
 
 
 def generation_of(akin: "Remote", name: str) -> dict[str, Any]:
@@ -544,44 +502,12 @@ def generation_of(akin: "Remote", name: str) -> dict[str, Any]:
     return found
 
 
-def show(values: dict[str, Any], as_json: bool) -> None:
-    """Values for a person or for a machine."""
-    from serving import terminal
-
-    print_json(values) if as_json else terminal.pairs(values)
-
-
-def show_answer(title: str, answer: dict[str, Any], as_json: bool) -> None:
-    """An answer for a person or for a machine."""
-    from serving import terminal
-
-    print_json(answer) if as_json else terminal.answer(title, answer["items"])
-
-
-def show_generations(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Generations for a person or for a machine."""
-    from serving import terminal
-
-    print_json({"generations": rows}) if as_json else terminal.generations(rows)
-
-
-def print_json(values: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
-    import orjson
-
-    print(orjson.dumps(values, default=str).decode())
-
-
-def say_rejected(report: "FileReport") -> None:
-    """Name the file that lists refused rows, when there are any."""
-    if report.rejected:
-        typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
-
-
-def finish(report: "FileReport") -> None:
-    """Exit with 3 when a row was refused."""
-    say_rejected(report)
-    if report.rejected:
+def finish(*reports: "FileReport") -> None:
+    """Name the files that list refused rows; exit with 3 when there are any."""
+    for report in reports:
+        if report.rejected:
+            typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
+    if any(report.rejected for report in reports):
         raise typer.Exit(EXIT_REJECTS)
 
 

@@ -45,7 +45,7 @@ def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
         ledger = stack.enter_context(open_ledger(settings.ledger_url))
         encoders = stack.enter_context(EncoderLibrary(settings.home, settings.encoder_threads))
         index = open_index(settings)
-        stack.callback(lambda: [index.close(name) for name in index.names()])
+        stack.callback(_close_all, index)
         _ensure_live(settings, ledger, encoders)
         for generation in ledger.generations.receiving_writes():
             _ensure_readable(ledger, index, generation)
@@ -59,6 +59,11 @@ def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
             encoders=encoders,
             reconciler=Reconciler(settings, ledger, index, encoders),
         )
+
+
+def _close_all(index: Index) -> None:
+    for name in index.names():
+        index.close(name)
 
 
 def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> None:
@@ -91,7 +96,5 @@ def _ensure_readable(ledger: Ledger, index: Index, generation: Generation) -> No
     else:
         return
     ledger.placements.forget(generation.name)
-    index.create(
-        generation.name, CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes)
-    )
+    index.create(generation.name, CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes))
     ledger.generations.missing(generation.name, job_id=generation.name)

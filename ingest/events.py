@@ -105,7 +105,9 @@ def _timestamp(value: Any, now: datetime | None, max_future_seconds: float) -> d
     if timestamp < _EPOCH:
         raise InvalidInputError("timestamp", "timestamp must not lie before 1970", "timestamp")
     if timestamp - (now or datetime.now(UTC)) > timedelta(seconds=max_future_seconds):
-        raise InvalidInputError("future_timestamp", "timestamp lies more than a day in the future", "timestamp")
+        raise InvalidInputError(
+            "future_timestamp", "timestamp lies too far in the future; is the clock right?", "timestamp"
+        )
     return timestamp
 
 

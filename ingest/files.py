@@ -1,4 +1,4 @@
-"""Taking in a whole file: good rows are submitted batch by batch, refused rows are listed, nothing is held in memory."""
+"""Taking in a whole file as a stream: good rows are submitted batch by batch, refused rows are listed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -106,9 +106,7 @@ def take_items(
             unchanged += submission.unchanged
             for error in submission.errors:
                 place = batch[error.index].position
-                rejects.write(
-                    RowError(position=place, subject_id=error.item_id, code=error.code, detail=error.detail)
-                )
+                rejects.write(RowError(position=place, subject_id=error.item_id, code=error.code, detail=error.detail))
             committed(submission.accepted - submission.unchanged)
     return _report(file, rejects, rows=rows, accepted=accepted, unchanged=unchanged, job_id=job_id)
 
@@ -125,9 +123,7 @@ def take_events(ledger: Ledger, settings: Settings, file: FileSource, *, progres
             for error in submission.errors:
                 row = batch[error.index]
                 subject = row.value.event_id
-                rejects.write(
-                    RowError(position=row.position, subject_id=subject, code=error.code, detail=error.detail)
-                )
+                rejects.write(RowError(position=row.position, subject_id=subject, code=error.code, detail=error.detail))
     return _report(file, rejects, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None)
 
 

@@ -254,4 +254,3 @@ class _Child:
             self._process.kill()
             self._process.join()
         self._pipe.close()
-

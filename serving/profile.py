@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ class Profile:
     parts: tuple[Part, ...]
     length: float
 
+    @cached_property
+    def contributions(self) -> NDArray[np.float64]:
+        """`(n, d)`: each part's vector times its weight, over the length; the rows add up to `vector`."""
+        return _matrix(self.parts) * (_weights(self.parts) / self.length)[:, np.newaxis]
+
 
 def weigh(history: Sequence[HistoryEntry], settings: Settings) -> list[Weighed]:
     """Give each event `type weight x normalised value x time decay`; negative pushes away.
@@ -44,14 +50,19 @@ def weigh(history: Sequence[HistoryEntry], settings: Settings) -> list[Weighed]:
     not move the profile, and this way an answer does not depend on the clock. An event without a time does not decay.
     """
     ratings = _normalised_ratings(history, settings.rating_types)
-    newest = max((_seconds(entry) for entry in history), default=-math.inf)
+    times = [None if entry.event.timestamp is None else entry.event.timestamp.timestamp() for entry in history]
+    newest = max((time for time in times if time is not None), default=0.0)
     half_life = settings.half_life_days * SECONDS_PER_DAY
-    weighed = []
-    for entry, rating in zip(history, ratings, strict=True):
-        seconds = _seconds(entry)
-        decay = 1.0 if seconds == -math.inf else 0.5 ** ((newest - seconds) / half_life)
-        weighed.append((entry, settings.event_weights.get(entry.event.type, 0.0) * rating * decay))
-    return weighed
+    weights = settings.event_weights
+    return [
+        (
+            entry,
+            weights.get(entry.event.type, 0.0)
+            * rating
+            * (1.0 if time is None else 0.5 ** ((newest - time) / half_life)),
+        )
+        for entry, rating, time in zip(history, ratings, times, strict=True)
+    ]
 
 
 def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> Profile | None:
@@ -77,8 +88,7 @@ def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> 
 
 def shares(profile: Profile, item_vector: Vector) -> NDArray[np.float64]:
     """Split `profile.vector @ item_vector` into one share per part, in the parts' order; they add up to the score."""
-    similarities = _matrix(profile.parts) @ item_vector.astype(np.float64)
-    return np.asarray(_weights(profile.parts) * similarities / profile.length, dtype=np.float64)
+    return np.asarray(profile.contributions @ item_vector.astype(np.float64), dtype=np.float64)
 
 
 def unit(vector: Vector) -> Vector | None:
@@ -102,11 +112,6 @@ def _normalised_ratings(history: Sequence[HistoryEntry], rating_types: frozenset
     if spread == 0 or not math.isfinite(spread):
         return [1.0 if value is None else 0.5 for value in values]
     return [1.0 if value is None else min(max((1 + (value - mean) / spread) / 2, -0.5), 1.0) for value in values]
-
-
-def _seconds(entry: HistoryEntry) -> float:
-    timestamp = entry.event.timestamp
-    return -math.inf if timestamp is None else timestamp.timestamp()
 
 
 def _weights(parts: Sequence[Part]) -> NDArray[np.float64]:

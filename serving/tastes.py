@@ -35,11 +35,17 @@ class Tastes:
         """The taste of a user; an unknown user has none, which is no error."""
         events = self._ledger.events
         history = events.history(user_id, view.generation.name, self._settings.history_limit)
-        seen = tuple(events.seen(user_id)) if with_seen else ()
+        seen = self._seen(user_id, history) if with_seen else ()
         weighed = weigh(history, self._settings)
         profile = build_profile(weighed, self._vectors.of_history(view, history)) if with_profile else None
         info = ProfileInfo(events=len(history), used=len(profile.parts) if profile else 0)
         return Taste(profile=profile, disliked=_disliked(weighed), seen=seen, info=info)
+
+    def _seen(self, user_id: str, history: Sequence[HistoryEntry]) -> tuple[str, ...]:
+        if len(history) < self._settings.history_limit:
+            # The history is whole: what else was seen is deleted or unknown, and in no answer.
+            return tuple(entry.event.item_id for entry in history)
+        return tuple(self._ledger.events.seen(user_id))
 
     def of_events(self, view: View, events: Sequence[Event]) -> Taste:
         """The taste of events that are not in the ledger; those on unknown items are counted and ignored."""

@@ -165,9 +165,7 @@ def installation(
     folder: Path, *, refresh_seconds: float = 0.0, live: bool = True, encoder: Any = None, **settings: Any
 ) -> Iterator[Installation]:
     """An installation under `folder`, with an empty live generation `first` unless told otherwise."""
-    chosen = Settings(
-        home=folder, min_free_bytes=0, attributes={"year": "integer", "free": "boolean"}, **settings
-    )
+    chosen = Settings(home=folder, min_free_bytes=0, attributes={"year": "integer", "free": "boolean"}, **settings)
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(chosen.ledger_url))
         index = EdgeIndex(folder / "index")

@@ -40,8 +40,14 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
     app.set_default()
     ready = threading.Event()
     worker = WorkController(
-        app=app, pool="solo", concurrency=1, hostname="embedded@akin", without_gossip=True, without_mingle=True,
-        without_heartbeat=True, ready_callback=lambda _: ready.set(),
+        app=app,
+        pool="solo",
+        concurrency=1,
+        hostname="embedded@akin",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        ready_callback=lambda _: ready.set(),
     )
     stop = threading.Event()
     threads = [

@@ -1,11 +1,10 @@
 """Vectors and payload in a Qdrant server or cluster, over its REST API. The only file that speaks to `qdrant_client`.
 
 Needs Qdrant 1.16 or later, which keeps metadata with a collection. The client's local mode (`:memory:`) stands in for
-a server in tests: it scans, payload indexes and `optimise` do nothing there.
+a server in tests: it scans, payload indexes and `optimise` do nothing there, and it warns about both.
 """
 
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -135,10 +134,8 @@ class ServerIndex:
 
     def _create_payload_indexes(self, full_name: str, spec: CollectionSpec) -> None:
         # Before any point is loaded: the graph gets its links for filtered search only then.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Payload indexes have no effect", category=UserWarning)
-            for name, type_ in spec.attributes.items():
-                self._client.create_payload_index(full_name, name, field_schema=_SCHEMA[type_], wait=True)
+        for name, type_ in spec.attributes.items():
+            self._client.create_payload_index(full_name, name, field_schema=_SCHEMA[type_], wait=True)
 
 
 class ServerCollection:

@@ -57,7 +57,12 @@ def event_data(mapping: EventMapping) -> Callable[[RowData], dict[str, Any]]:
     constants = dict(mapping.constants)
 
     def convert(row: RowData) -> dict[str, Any]:
-        return {name: read(_first(row, names)) for name, names, read in columns} | constants
+        data = {}
+        for name, names, read in columns:
+            value = _first(row, names)
+            if value is not None:
+                data[name] = read(value)
+        return data | constants
 
     return convert
 
@@ -138,8 +143,11 @@ def _first_filled(row: RowData, columns: tuple[str, ...]) -> str | None:
 
 
 def _first(row: RowData, columns: tuple[str, ...]) -> Any:
-    column = _first_filled(row, columns)
-    return None if column is None else row[column]
+    for column in columns:
+        value = row.get(column)
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def _joined(row: RowData, columns: tuple[str, ...]) -> Any:

@@ -74,7 +74,7 @@ def _parsed(
         try:
             yield Row(position=position, value=parse(data))
         except InvalidInputError as error:
-            ids = (data[name] for name in subject)
+            ids = (data.get(name) for name in subject)
             yield RowError(
                 position=position,
                 subject_id=next((id_ for id_ in ids if _can_be_shown(id_)), None),

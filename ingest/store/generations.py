@@ -63,8 +63,10 @@ class GenerationStore:
             return [_record(row) for row in connection.execute(select(generations).order_by(*order))]
 
     def begin(self, new: NewGeneration, state: GenerationState = GenerationState.BUILDING) -> Generation:
-        """Write down a new generation. Raises ConflictError when one is under way already, or when its state is live
-        and there is a live one."""
+        """Write down a new generation.
+
+        Raises ConflictError when one is under way already, or, for a live one, when there is a live one.
+        """
         with self._database.write() as connection:
             stamp = connection.execute(select(now())).scalar_one()
             rivals = (GenerationState.LIVE,) if state is GenerationState.LIVE else _UNDER_WAY

@@ -1,7 +1,6 @@
 """The system of record, as one object: what was accepted is here, and everything else can be made from it."""
 
 import secrets
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import insert, select, text
@@ -45,7 +44,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

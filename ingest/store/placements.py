@@ -33,12 +33,10 @@ class PlacementStore:
 
     def of(self, generation: str, item_ids: Iterable[str]) -> dict[str, Placement]:
         """What is known of those items in that generation."""
-        found = {}
+        found: dict[str, Placement] = {}
         with self._database.read() as connection:
             for some in chunks(item_ids):
-                query = select(placements).where(
-                    placements.c.generation == generation, placements.c.item_id.in_(some)
-                )
+                query = select(placements).where(placements.c.generation == generation, placements.c.item_id.in_(some))
                 found |= {row.item_id: Placement(**row._mapping) for row in connection.execute(query)}  # noqa: SLF001 - SQLAlchemy's public name
         return found
 
@@ -66,9 +64,7 @@ class PlacementStore:
         with self._database.write() as connection:
             standing = _versions(connection, list(read))
             receiving = set(
-                connection.execute(
-                    select(generations.c.name).where(generations.c.state.in_(_RECEIVE_WRITES))
-                ).scalars()
+                connection.execute(select(generations.c.name).where(generations.c.state.in_(_RECEIVE_WRITES))).scalars()
             )
             moved_on = {item_id for item_id, version in read.items() if standing.get(item_id) != version}
             unfinished = set(read) if receiving != generation_names else moved_on

@@ -122,9 +122,7 @@ _conditions = st.sampled_from(sorted(ATTRIBUTES)).flatmap(_condition) | st.sampl
 
 def _groups(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     several = st.lists(parts, max_size=3)
-    return (
-        several.map(lambda p: {"and": p}) | several.map(lambda p: {"or": p}) | parts.map(lambda part: {"not": part})
-    )
+    return several.map(lambda p: {"and": p}) | several.map(lambda p: {"or": p}) | parts.map(lambda part: {"not": part})
 
 
 # As JSON trees, one group in another at most: deeper ones are tried where the tree is parsed.

@@ -1,0 +1,178 @@
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from ingest.encoder.artifact import Artifact, read_artifact
+from ingest.encoder.onnx import OnnxEncoder
+from ingest.encoder.tokens import MAX_PIECES, TextTokenizer
+from ingest.errors import ArtifactError, UnavailableError
+from tests.artifacts import default_artifact
+
+MATES = ["jazz", "A wolf raised by shepherds has to choose a side when winter comes early. " * 6, "", "一位退休的老师"]
+
+
+@pytest.fixture
+def cuda_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+
+
+@pytest.fixture
+def one_thread(tiny_artifact: Artifact) -> Iterator[OnnxEncoder]:
+    with OnnxEncoder(tiny_artifact, threads=1) as encoder:
+        yield encoder
+
+
+def unit_length(vectors: np.ndarray) -> bool:
+    return bool(np.isfinite(vectors).all() and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5))
+
+
+def test_each_row_is_a_unit_vector_of_its_text(default_encoder: OnnxEncoder) -> None:
+    vectors = default_encoder.embed(["a film about the sea", "a movie about the ocean", "cast iron skillet, 26 cm"])
+
+    assert vectors.shape == (3, default_encoder.dimensions) == (3, 384)
+    assert vectors.dtype == np.float32
+    assert unit_length(vectors)
+    assert vectors[0] @ vectors[1] > 0.7 > 0.3 > vectors[0] @ vectors[2]
+
+
+def test_a_vector_is_the_same_whatever_its_batch_mates(default_encoder: OnnxEncoder) -> None:
+    alone = np.concatenate([default_encoder.embed([text]) for text in MATES])
+
+    assert np.array_equal(default_encoder.embed(MATES), alone)
+    assert np.array_equal(default_encoder.embed(MATES[::-1]), alone[::-1])
+
+
+def test_the_number_of_threads_changes_no_vector(default_encoder: OnnxEncoder) -> None:
+    with OnnxEncoder(read_artifact(default_artifact()), threads=1) as single:
+        assert np.array_equal(single.embed(MATES), default_encoder.embed(MATES))
+
+
+def test_equal_texts_get_equal_vectors_in_their_places(tiny_encoder: OnnxEncoder) -> None:
+    vectors = tiny_encoder.embed(["one", "two", "one", "one"])
+
+    assert np.array_equal(vectors[[0, 2, 3]], vectors[[0, 0, 0]])
+    assert np.array_equal(vectors[1], tiny_encoder.embed(["two"])[0])
+
+
+def test_no_texts_make_no_rows(tiny_encoder: OnnxEncoder) -> None:
+    assert tiny_encoder.embed([]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("text", ["", "   \n\t ", "\x00\x01\x02", "\ud800 red \udfff", "🜁🜂", "é" * 500, "\u202e\u200b"])
+def test_odd_texts_have_a_defined_vector(tiny_encoder: OnnxEncoder, text: str) -> None:
+    vectors = tiny_encoder.embed([text, "river"])
+
+    assert unit_length(vectors)
+    assert np.array_equal(vectors[0], tiny_encoder.embed([text])[0])
+
+
+def test_white_space_is_the_empty_text(tiny_encoder: OnnxEncoder) -> None:
+    empty, blank = tiny_encoder.embed(["", " \n "])
+
+    assert np.array_equal(empty, blank)
+
+
+def test_what_stands_behind_the_last_token_a_model_reads_still_counts(default_encoder: OnnxEncoder) -> None:
+    opening = "The committee met again and nothing was decided. " * 40
+    plain, baking = default_encoder.embed([opening, opening + "Sourdough bread, flour, oven, yeast and dough. " * 20])
+    bread = default_encoder.embed(["how to bake bread"])[0]
+
+    assert baking @ bread > plain @ bread + 0.1
+
+
+def test_pieces_are_averaged_by_their_length_in_tokens(tiny_encoder: OnnxEncoder) -> None:
+    long, short = "one two three red blue green river stone bird a b c d .", "stone ."
+    first, second = tiny_encoder.embed([long, short])
+
+    joined = tiny_encoder.embed([f"{long} {short}"])[0]
+
+    expected = 14 * first + 2 * second
+    assert np.allclose(joined, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["river stone. " * 80_000, "书" * 350_000, "x" * 1_000_000, " " * 1_000_000])
+def test_a_megabyte_is_embedded_in_bounded_time(tiny_encoder: OnnxEncoder, text: str) -> None:
+    started = perf_counter()
+
+    assert unit_length(tiny_encoder.embed([text]))
+    assert perf_counter() - started < 30
+
+
+def test_a_huge_text_is_read_in_pieces_spread_over_all_of_it(tiny_artifact: Artifact) -> None:
+    pieces = TextTokenizer(tiny_artifact).pieces(["red. " * 20_000 + "blue."])
+
+    assert len(pieces) == MAX_PIECES
+    assert pieces[-1].ids[0, -3] != pieces[0].ids[0, -3]
+
+
+def test_many_threads_may_embed_at_once(tiny_encoder: OnnxEncoder) -> None:
+    texts = [f"{color} {thing}" for color in ("red", "blue", "green") for thing in ("river", "stone", "bird")]
+    expected = tiny_encoder.embed(texts)
+
+    with ThreadPoolExecutor(8) as callers:
+        results = list(callers.map(lambda _: tiny_encoder.embed(texts), range(40)))
+
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+def test_a_closed_encoder_says_so(tiny_artifact: Artifact) -> None:
+    with OnnxEncoder(tiny_artifact) as encoder:
+        pass
+
+    with pytest.raises(UnavailableError, match="closed"):
+        encoder.embed(["one"])
+
+
+class BrokenSession:
+    """Stands in for onnxruntime where the model is sound but its arithmetic is not."""
+
+    def __init__(self, answer: np.ndarray | Exception) -> None:
+        self.answer = answer
+
+    def run(self, *_: object) -> list[np.ndarray]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [self.answer]
+
+
+@pytest.mark.parametrize("answer", [np.full((1, 32), np.nan), np.full((1, 32), np.inf), np.zeros((1, 5))])
+def test_an_answer_that_is_no_vector_is_an_error(one_thread: OnnxEncoder, answer: np.ndarray) -> None:
+    one_thread._session = BrokenSession(answer)
+
+    with pytest.raises(ArtifactError, match="no vector"):
+        one_thread.embed(["one", "two"])
+
+
+def test_a_failure_of_the_runtime_is_translated_in_helper_threads_too(tiny_artifact: Artifact) -> None:
+    with OnnxEncoder(tiny_artifact, threads=3) as encoder:
+        encoder._session = BrokenSession(RuntimeError("out of memory"))
+
+        with pytest.raises(UnavailableError, match="out of memory"):
+            encoder.embed(["one", "two", "three", "red", "blue"])
+
+
+def test_asking_for_a_missing_gpu_warns_and_goes_on(tiny_artifact: Artifact, caplog: pytest.LogCaptureFixture) -> None:
+    with OnnxEncoder(tiny_artifact, provider="cuda") as encoder:
+        assert encoder.provider == "CPUExecutionProvider"
+
+    assert [record.message for record in caplog.records] == ["cuda is not available, embedding on the CPU"]
+
+
+def test_no_gpu_and_none_asked_for_is_no_warning(tiny_artifact: Artifact, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), OnnxEncoder(tiny_artifact, provider="auto"):
+        pass
+
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("cuda_is_offered")
+def test_int8_stays_on_the_cpu_beside_a_gpu_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    with OnnxEncoder(read_artifact(default_artifact()), provider="auto") as encoder:
+        assert encoder.provider == "CPUExecutionProvider"
+
+    assert "cannot run this recipe" in caplog.text

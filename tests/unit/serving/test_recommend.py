@@ -1,0 +1,259 @@
+"""Recommendations over a real ledger and a real index: strategies, fallbacks, exclusions, pages."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingest.errors import InvalidInputError, UnavailableError
+from ingest.events import Event
+from ingest.index.filters import matches, parse_filter
+from ingest.items import Item
+from ingest.reconcile import declared_attributes
+from serving.inline_history import parse_inline_history
+from serving.recommend import RecommendationExpiredError, RecommendRequest
+from tests.fakes import FakeClock, HashingEncoder, installation
+
+TOPICS = ("poetry", "crime", "cooking")
+
+
+def item(n, topic=None, **attributes):
+    topic = topic or TOPICS[n % len(TOPICS)]
+    return Item(item_id=f"i{n}", title=f"{topic} {topic} {n}", categories=(topic,), attributes=attributes)
+
+
+def event(user_id, item_id, type_="like", **more):
+    return Event(event_id=f"{user_id}/{item_id}/{type_}", user_id=user_id, item_id=item_id, type=type_, **more)
+
+
+@pytest.fixture
+def akin(tmp_path):
+    with installation(tmp_path) as made:
+        made.add_items([item(n, year=2000 + n) for n in range(30)])
+        yield made
+
+
+def ids(answer):
+    return [one.item_id for one in answer.items]
+
+
+def test_a_user_gets_items_like_those_they_liked(akin):
+    akin.add_events([event("ann", "i0"), event("ann", "i3")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=5))
+    assert answer.strategy == "mean"
+    assert {int(item_id[1:]) % 3 for item_id in ids(answer)} == {0}
+    assert not {"i0", "i3"} & set(ids(answer))
+    assert {one.source for one in answer.items} == {"mean"}
+    assert [one.score for one in answer.items] == sorted((one.score for one in answer.items), reverse=True)
+
+
+def test_a_new_user_gets_what_is_popular_and_is_told_so(akin):
+    akin.add_events([event(user, "i7") for user in ("a", "b", "c")] + [event("a", "i8")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="new", limit=4))
+    assert answer.strategy == "popular"
+    assert [(one.item_id, one.score, one.source) for one in answer.items[:2]] == [
+        ("i7", 1.0, "popular"),
+        ("i8", pytest.approx(1 / 3), "popular"),
+    ]
+    assert [one.source for one in answer.items[2:]] == ["catalogue", "catalogue"]
+
+
+def test_an_installation_without_events_still_answers(akin):
+    answer = akin.recommender.recommend(RecommendRequest(user_id="first", limit=10))
+    assert len(set(ids(answer))) == 10
+    assert {one.source for one in answer.items} == {"catalogue"}
+
+
+def test_an_installation_without_items_answers_with_nothing(tmp_path):
+    with installation(tmp_path) as empty:
+        answer = empty.recommender.recommend(RecommendRequest(user_id="first"))
+        assert answer.items == ()
+        assert not answer.has_next
+
+
+def test_an_installation_without_a_generation_says_what_to_do(tmp_path):
+    with installation(tmp_path, live=False) as empty, pytest.raises(UnavailableError, match="reindex"):
+        empty.recommender.recommend(RecommendRequest(user_id="first"))
+
+
+def test_a_user_who_only_dislikes_gets_popular_items_without_those(akin):
+    akin.add_events([event(user, "i7") for user in ("a", "b")] + [event("ann", "i7", "dislike")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=29, exclude_seen=False))
+    assert answer.strategy == "popular"
+    assert "i7" not in ids(answer)
+    assert len(answer.items) == 29
+
+
+def test_seen_items_may_be_asked_for(akin):
+    akin.add_events([event("ann", "i0")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=1, exclude_seen=False))
+    assert ids(answer) == ["i0"]
+
+
+def test_histories_longer_than_the_profile_are_excluded_whole(tmp_path):
+    with installation(tmp_path, history_limit=2) as akin:
+        akin.add_items([item(n) for n in range(12)])
+        akin.add_events([event("ann", f"i{n}") for n in range(8)])
+        answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=10))
+        assert set(ids(answer)) == {"i8", "i9", "i10", "i11"}
+
+
+def test_a_deleted_item_is_in_no_answer_even_before_the_index_knows(akin):
+    akin.add_events([event("ann", "i0"), event("bob", "i9")])
+    nearest = ids(akin.recommender.recommend(RecommendRequest(user_id="ann", limit=9)))
+    akin.popularity.ranking()
+    akin.delete_items(nearest[:6], place=False)
+    for user, popular in (("ann", False), ("new", True)):
+        answer = akin.recommender.recommend(RecommendRequest(user_id=user, limit=20))
+        assert not set(nearest[:6]) & set(ids(answer))
+        assert len(answer.items) == 20
+        assert (answer.strategy == "popular") is popular
+
+
+def test_explanations_add_up_and_name_titles_when_asked(akin):
+    akin.add_events([event("ann", "i0"), event("ann", "i1", "view"), event("ann", "i2", "dislike")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=5, explain=True, fields=("title",)))
+    for one in answer.items:
+        assert sum(reason.share for reason in one.because) == pytest.approx(one.score, abs=1e-5)
+        assert [reason.share for reason in one.because] == sorted((r.share for r in one.because), reverse=True)
+        assert {reason.item_id for reason in one.because} == {"i0", "i1", "i2"}
+        assert all(reason.title for reason in one.because)
+        assert set(one.fields) == {"title"}
+
+
+def test_an_inline_history_answers_like_a_stored_one_and_counts_what_is_unknown(akin):
+    akin.add_events([event("ann", "i0"), event("ann", "i3")])
+    stored = akin.recommender.recommend(RecommendRequest(user_id="ann"))
+    history = parse_inline_history(
+        [{"item_id": "i0"}, {"item_id": "i3", "type": "like"}, {"item_id": "nobody-knows"}], akin.settings
+    )
+    inline = akin.recommender.recommend(RecommendRequest(history=history))
+    assert ids(inline) == ids(stored)
+    assert (inline.profile.events, inline.profile.used, inline.profile.unknown) == (3, 2, 1)
+
+
+def test_pages_never_repeat_and_end_with_the_catalogue(akin):
+    akin.add_events([event("ann", "i0")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=7))
+    given_ids = ids(answer)
+    while answer.has_next:
+        answer = akin.recommender.next_page(answer.recommendation_id)
+        given_ids += ids(answer)
+    assert len(given_ids) == len(set(given_ids)) == 29
+
+
+def test_asking_twice_for_a_page_gives_the_same(akin):
+    first = akin.recommender.recommend(RecommendRequest(user_id="new", limit=5))
+    again = [ids(akin.recommender.next_page(first.recommendation_id)) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_an_unknown_page_has_expired(akin):
+    with pytest.raises(RecommendationExpiredError):
+        akin.recommender.next_page("nothing")
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (RecommendRequest(user_id="a", strategy="magic"), "unknown_strategy"),
+        (RecommendRequest(user_id="a", limit=0), "invalid_limit"),
+        (RecommendRequest(user_id="a", limit=10**9), "invalid_limit"),
+        (RecommendRequest(user_id="a", fields=("vector",)), "unknown_field"),
+        (RecommendRequest(user_id="a\0"), "user_id_unprintable"),
+        (RecommendRequest(user_id="a", filter={"eq": {"publisher": "x"}}), "undeclared_attribute"),
+    ],
+)
+def test_what_does_not_fit_is_refused(akin, request_, code):
+    with pytest.raises(InvalidInputError) as refused:
+        akin.recommender.recommend(request_)
+    assert refused.value.code == code
+
+
+def test_min_score_holds_for_every_source(akin):
+    akin.add_events([event(user, "i7") for user in ("a", "b")] + [event("a", "i8")])
+    for user in ("a", "new"):
+        answer = akin.recommender.recommend(RecommendRequest(user_id=user, limit=30, min_score=0.6))
+        assert all(one.score >= 0.6 for one in answer.items)
+
+
+def test_answers_are_logged_with_their_id(akin):
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann"))
+    akin.log.flush()
+    assert akin.users.erase("ann").recommendations == 1
+    assert answer.recommendation_id
+
+
+filters = st.sampled_from(
+    [
+        None,
+        {"eq": {"categories": "poetry"}},
+        {"gte": {"year": 2010}},
+        {"and": [{"eq": {"free": True}}, {"not": {"eq": {"categories": "crime"}}}]},
+        {"or": [{"lt": {"year": 2003}}, {"in": {"categories": ["cooking", "unknown"]}}]},
+        {"or": []},
+    ]
+)
+catalogues = st.lists(
+    st.tuples(st.sampled_from(TOPICS), st.integers(1995, 2020), st.booleans()), min_size=0, max_size=25
+)
+pasts = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob", "cy"]), st.integers(0, 30), st.sampled_from(["like", "view", "dislike"])),
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    catalogue=catalogues,
+    past=pasts,
+    filter_=filters,
+    strategy=st.sampled_from(["auto", "mean", "popular"]),
+    limit=st.integers(1, 12),
+    excluded=st.sets(st.integers(0, 25), max_size=6),
+    inline=st.booleans(),
+)
+def test_no_answer_violates_its_filter_or_exclusions(catalogue, past, filter_, strategy, limit, excluded, inline):
+    with tempfile.TemporaryDirectory() as folder, installation(Path(folder), encoder=HashingEncoder(8)) as akin:
+        items = [item(n, topic, year=year, free=free) for n, (topic, year, free) in enumerate(catalogue)]
+        akin.add_items(items)
+        akin.add_events([event(user, f"i{n}", type_) for user, n, type_ in past])
+        history = parse_inline_history([{"item_id": f"i{n}", "type": t} for _, n, t in past], akin.settings)
+        who = {"history": history} if inline else {"user_id": "ann"}
+        exclude_ids = tuple(f"i{n}" for n in excluded)
+        seen = {f"i{n}" for user, n, _ in past if inline or user == "ann"}
+        wanted = RecommendRequest(limit=limit, strategy=strategy, filter=filter_, exclude_ids=exclude_ids, **who)
+        typed = parse_filter(filter_, akin.settings.attributes)
+        passing = {
+            one.item_id for one in items if matches(typed, declared_attributes(one, akin.settings.attributes))
+        }
+        allowed = passing - set(exclude_ids) - seen
+
+        answer = akin.recommender.recommend(wanted)
+        pages = ids(answer)
+        while answer.has_next:
+            answer = akin.recommender.next_page(answer.recommendation_id)
+            pages += ids(answer)
+
+        assert len(pages) == len(set(pages))
+        assert set(pages) == allowed
+
+
+def test_pages_are_forgotten_after_their_time_and_with_their_user(tmp_path):
+    from serving.continuations import Continuations
+
+    clock = FakeClock()
+    pages = Continuations(capacity=2, size_capacity=100, seconds=60, clock=clock)
+    for name, user in (("a", "ann"), ("b", "bob"), ("c", None)):
+        pages.keep(name, "request", ("i1",), user_id=user, size=1)
+    assert pages.get("a") is None
+    pages.forget("bob")
+    assert pages.get("b") is None
+    assert pages.get("c").given == ("i1",)
+    pages.keep("d", "request", (), user_id=None, size=101)
+    assert pages.get("c") is None
+    pages.keep("e", "request", (), user_id=None, size=1)
+    clock.advance(61)
+    assert pages.get("e") is None
