@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +95,7 @@ def query_services(catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer
     settings, ledger = catalogue.settings, catalogue.ledger
     live = LiveIndex(ledger, catalogue.index, catalogue.encoders)
     tastes = Tastes(ledger, settings)
-    with closing(LogWriter(ledger)) as log:
+    with LogWriter(ledger) as log:
         recommender = Recommender(ledger, live, settings, tastes=tastes, log=log)
         yield Services(
             settings=settings,

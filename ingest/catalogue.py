@@ -87,14 +87,19 @@ def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -
 
 def _ensure_readable(ledger: Ledger, index: Index, generation: Generation) -> None:
     try:
-        index.open(generation.name)
+        collection = index.open(generation.name)
     except UnreadableCollectionError as error:
         logger.exception("index unreadable; building it again from the ledger", extra={"reason": str(error)})
         index.quarantine(generation.name)
     except NotFoundError:
         logger.info("index not there; making it", extra={"generation": generation.name})
     else:
-        return
+        # Some damage opens without complaint and only lacks points: the ledger knows how many there must be.
+        if collection.count() >= ledger.placements.count(generation.name) - ledger.pending.count():
+            return
+        logger.error("index incomplete; building it again from the ledger", extra={"generation": generation.name})
+        index.close(generation.name)
+        index.quarantine(generation.name)
     ledger.placements.forget(generation.name)
     index.create(generation.name, CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes))
     ledger.generations.missing(generation.name, job_id=generation.name)

@@ -24,7 +24,9 @@ def default_artifact() -> Path:
     return BUILD_FOLDER
 
 
-def write_tiny_bert(folder: Path, *, pooling: str = "mean", hidden: int = 32, max_tokens: int = 16, fast: bool = True) -> Path:
+def write_tiny_bert(
+    folder: Path, *, pooling: str = "mean", hidden: int = 32, max_tokens: int = 16, fast: bool = True
+) -> Path:
     """A BERT with random weights and a vocabulary of a few words, in the layout of a published model."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast

@@ -73,8 +73,9 @@ CALIBRATION_TEXTS: tuple[str, ...] = (
     "Four strangers inherit a circus, its debts and an elephant who refuses to perform.",
     "The pilot has one hour of fuel, no radio, and a passenger who will not say his name.",
     (
-        "In a kingdom without clocks, a girl teaches the court to count the hours. The king is grateful, his ministers "
-        "are not, and before the year is over the whole city is quarrelling about what an hour is worth and who may own it."
+        "In a kingdom without clocks, a girl teaches the court to count the hours. The king is grateful, his "
+        "ministers are not, and before the year is over the whole city is quarrelling about what an hour is worth "
+        "and who may own it."
     ),
     "A practical guide to repairing old bicycles, with drawings and lists of parts.",
     "The collapse of the cod fishery: a study of policy, weather and stubbornness between 1950 and 1992.",

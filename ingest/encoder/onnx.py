@@ -173,6 +173,7 @@ def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.Infer
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_mem_pattern = False  # it remembers one plan per text length and saves no time
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(

@@ -117,7 +117,7 @@ class EdgeIndex:
         """Every complete collection; leftovers and those set aside are not listed."""
         return sorted(path.parent.name for path in self._folder.glob("*/spec.json") if "." not in path.parent.name)
 
-    def quarantine(self, name: str) -> Path:
+    def quarantine(self, name: str) -> None:
         """Set an unreadable collection aside under `name.unreadable-<n>`, so that `name` can be built again."""
         check_name(name)
         folder = self._folder / name
@@ -131,7 +131,6 @@ class EdgeIndex:
             with _translated(f"set the collection {name} aside"):
                 folder.rename(aside)
                 _fsync_folder(self._folder)
-            return aside
 
     def _load(self, name: str, spec: CollectionSpec) -> edge.EdgeShard:
         config = _configuration(spec, self._search_threads)

@@ -158,6 +158,10 @@ class Index(Protocol):
         """Delete the collection and what it stored; no error when it is not there."""
         ...
 
+    def quarantine(self, name: str) -> None:
+        """Move what cannot be read out of the way so that its name is free; kept where the engine can keep it."""
+        ...
+
     def names(self) -> list[str]:
         """Every collection there is, open or not."""
         ...

@@ -123,6 +123,10 @@ class ServerIndex:
         with _translated(f"delete the collection {name}"):
             self._client.delete_collection(self._prefix + name)
 
+    def quarantine(self, name: str) -> None:
+        """Delete the collection: a server has nowhere to keep what it cannot read, and everything is in the ledger."""
+        self.drop(name)
+
     def names(self) -> list[str]:
         """Every complete collection under the prefix."""
         with _translated("list the collections"):

@@ -1,6 +1,7 @@
 """One door to the database: short write transactions, reads without one, and the database's own clock."""
 
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -67,14 +68,18 @@ class Database:
         if self._sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self._sqlite else {"pool_pre_ping": True}
-        self._engine = create_engine(parsed, pool_size=16, max_overflow=32, **options)
+        self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
         # SQLite has one writer at a time; queueing here is fairer and quicker than its own polling between threads.
         self._writer = threading.Lock() if self._sqlite else None
         if self._sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writing = self._engine.execution_options(akin_write=True)
-        self._reading = self._engine if self._sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # A connection to a file cannot break, so each thread keeps the one it reads with: taking one from the pool
+        # costs as much as a small query. A server's connections can break, and come from the pool, which replaces them.
+        self._kept = threading.local() if self._sqlite else None
+        self._all_kept: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -91,8 +96,15 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading; each statement sees what was committed before it."""
-        with _translated(), self._reading.connect() as connection:
-            yield connection
+        with _translated():
+            if self._kept is None:
+                with self._reading.connect() as connection:
+                    yield connection
+                return
+            if not hasattr(self._kept, "connection"):
+                self._kept.connection = self._reading.connect()
+                self._all_kept.add(self._kept.connection)
+            yield self._kept.connection
 
     def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
         """An INSERT that knows ON CONFLICT in this database's dialect."""
@@ -109,7 +121,9 @@ class Database:
         connection.execute(statement, list(rows))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; nothing may be read or written any more."""
+        for connection in list(self._all_kept):
+            connection.close()
         self._engine.dispose()
 
 

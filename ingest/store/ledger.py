@@ -56,7 +56,7 @@ def open_ledger(url: str) -> Ledger:
     database = Database(url)
     with database.write() as connection:
         metadata.create_all(connection)
-        known = dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+        known = {row.key: row.value for row in connection.execute(select(meta))}
         if not known:
             rows = [
                 {"key": "schema_version", "value": str(SCHEMA_VERSION)},

@@ -1,6 +1,8 @@
 """What every index must do, run over Qdrant Edge and over qdrant-client (its local mode stands in for a server)."""
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ from ingest.errors import (
 )
 from ingest.index import filters as f
 from ingest.index.edge import GRAPH_THRESHOLD, EdgeIndex
+from ingest.index.engines import open_index
 from ingest.index.filters import matches, parse_filter
 from ingest.index.protocol import (
     Collection,
@@ -32,6 +35,7 @@ from ingest.index.protocol import (
     UnreadableCollectionError,
 )
 from ingest.items import AttributeType
+from ingest.settings import Settings
 
 # What the client's local mode says about itself; there is nothing to do about it.
 pytestmark = [
@@ -476,11 +480,12 @@ def test_a_damaged_collection_is_named_set_aside_and_built_anew(edge_folder: Pat
     with pytest.raises(UnreadableCollectionError):
         index.open("g")
 
-    aside = index.quarantine("g")
-    assert aside.name == "g.unreadable-1"
+    index.quarantine("g")
+    assert (edge_folder / "g.unreadable-1").is_dir()
     assert index.names() == ["other"]
     assert index.create("g", given.SPEC).count() == 0
-    assert index.quarantine("g").name == "g.unreadable-2"
+    index.quarantine("g")
+    assert (edge_folder / "g.unreadable-2").is_dir()
     with pytest.raises(NotFoundError):
         index.quarantine("g")
     index.close("other")
@@ -578,3 +583,23 @@ def test_a_graph_finds_what_a_scan_finds(edge_folder: Path) -> None:
     assert len(hits) == 10
     assert not {hit.item_id for hit in hits} & set(order[:5_000])
     index.close("g")
+
+
+# Which engine
+
+
+def test_settings_choose_the_engine_and_nothing_is_asked_before_it_is_needed(tmp_path: Path) -> None:
+    embedded = open_index(Settings(home=tmp_path, attributes={}))
+    assert isinstance(embedded, EdgeIndex)
+    assert (tmp_path / "index").is_dir()
+
+    absent = open_index(Settings(home=tmp_path, qdrant_url="http://127.0.0.1:1"))
+    for call in (lambda: absent.open("g"), absent.names, lambda: absent.create("g", given.SPEC)):
+        with pytest.raises(UnavailableError):
+            call()
+
+
+def test_the_embedded_engine_does_not_load_the_client_of_the_other() -> None:
+    script = "import sys, ingest.index.engines; sys.exit('qdrant_client' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

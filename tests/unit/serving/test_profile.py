@@ -18,18 +18,14 @@ NEWEST = datetime(2024, 6, 1, tzinfo=UTC)
 DIMENSIONS = 8
 
 numbers = st.floats(-1, 1, width=32)
-vectors = (
-    arrays.arrays(np.float32, DIMENSIONS, elements=numbers).map(unit).filter(lambda vector: vector is not None)
-)
+vectors = arrays.arrays(np.float32, DIMENSIONS, elements=numbers).map(unit).filter(lambda vector: vector is not None)
 weights = st.floats(-1, 1).filter(lambda weight: abs(weight) > 1e-3)
 histories = st.lists(st.tuples(weights, vectors), min_size=1, max_size=12)
 
 
 def entry(item_id="a", type_="like", *, value=None, days_ago=None, position=0):
     timestamp = None if days_ago is None else NEWEST - timedelta(days=days_ago)
-    event = Event(
-        event_id=f"e{position}", user_id="u", item_id=item_id, type=type_, value=value, timestamp=timestamp
-    )
+    event = Event(event_id=f"e{position}", user_id="u", item_id=item_id, type=type_, value=value, timestamp=timestamp)
     return HistoryEntry(event=event, version=1)
 
 

@@ -18,9 +18,7 @@ DAY = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 def event(n, user_id, item_id, type_="like", day=0):
-    return Event(
-        event_id=f"e{n}", user_id=user_id, item_id=item_id, type=type_, timestamp=DAY + timedelta(days=day)
-    )
+    return Event(event_id=f"e{n}", user_id=user_id, item_id=item_id, type=type_, timestamp=DAY + timedelta(days=day))
 
 
 @pytest.fixture
@@ -101,9 +99,7 @@ def test_popularity_is_counted_at_most_once_a_minute(akin):
 
 
 def test_interests_are_the_categories_of_what_was_liked(akin):
-    akin.add_events(
-        [event(1, "ann", "crime-0"), event(2, "ann", "crime-2"), event(3, "ann", "poetry-1", "dislike")]
-    )
+    akin.add_events([event(1, "ann", "crime-0"), event(2, "ann", "crime-2"), event(3, "ann", "poetry-1", "dislike")])
     found = akin.users.interests("ann")
     assert {one.category: pytest.approx(one.share) for one in found.interests} == {"crime": 0.5, "shelf0": 0.5}
     assert found.uncategorised == 0

@@ -226,9 +226,7 @@ def test_no_answer_violates_its_filter_or_exclusions(catalogue, past, filter_, s
         seen = {f"i{n}" for user, n, _ in past if inline or user == "ann"}
         wanted = RecommendRequest(limit=limit, strategy=strategy, filter=filter_, exclude_ids=exclude_ids, **who)
         typed = parse_filter(filter_, akin.settings.attributes)
-        passing = {
-            one.item_id for one in items if matches(typed, declared_attributes(one, akin.settings.attributes))
-        }
+        passing = {one.item_id for one in items if matches(typed, declared_attributes(one, akin.settings.attributes))}
         allowed = passing - set(exclude_ids) - seen
 
         answer = akin.recommender.recommend(wanted)

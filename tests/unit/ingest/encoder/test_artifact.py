@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,9 @@ def test_the_fingerprint_follows_what_changes_vectors_and_nothing_else(tiny_arti
 def test_a_folder_that_fails_half_way_leaves_the_old_one(copy: Path) -> None:
     before = read_artifact(copy).fingerprint
 
-    with pytest.raises(RuntimeError), replaced_folder(copy) as partial:
+    with suppress(KeyboardInterrupt), replaced_folder(copy) as partial:
         (partial / MODEL).write_bytes(b"half")
-        raise RuntimeError
+        raise KeyboardInterrupt
 
     assert read_artifact(copy).fingerprint == before
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]

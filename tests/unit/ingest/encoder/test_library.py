@@ -92,7 +92,7 @@ def test_installing_from_many_threads_at_once_keeps_one_sound_copy(exported: Pat
     with EncoderLibrary(tmp_path) as library, ThreadPoolExecutor(8) as callers:
         artifacts = list(callers.map(lambda _: library.install(exported), range(8)))
 
-    assert len(set(artifact.fingerprint for artifact in artifacts)) == 1
+    assert len({artifact.fingerprint for artifact in artifacts}) == 1
     assert [path.name for path in (tmp_path / "encoders").iterdir()] == [artifacts[0].fingerprint]
     assert read_artifact(artifacts[0].folder).fingerprint == artifacts[0].fingerprint
 

@@ -18,7 +18,9 @@ MATES = ["jazz", "A wolf raised by shepherds has to choose a side when winter co
 
 @pytest.fixture
 def cuda_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
 
 
 @pytest.fixture
@@ -37,7 +39,8 @@ def test_each_row_is_a_unit_vector_of_its_text(default_encoder: OnnxEncoder) -> 
     assert vectors.shape == (3, default_encoder.dimensions) == (3, 384)
     assert vectors.dtype == np.float32
     assert unit_length(vectors)
-    assert vectors[0] @ vectors[1] > 0.7 > 0.3 > vectors[0] @ vectors[2]
+    assert vectors[0] @ vectors[1] > 0.7
+    assert vectors[0] @ vectors[2] < 0.3
 
 
 def test_a_vector_is_the_same_whatever_its_batch_mates(default_encoder: OnnxEncoder) -> None:

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from time import perf_counter
 
 import pytest
@@ -34,7 +35,7 @@ def test_two_neighbouring_pieces_never_fit_into_one_unless_a_sentence_was_cut(te
     offsets = words(text)
     pieces = split_tokens(text, offsets, limit)
 
-    for (first, middle), (_, end) in zip(pieces, pieces[1:], strict=False):
+    for (first, middle), (_, end) in pairwise(pieces):
         # The greedy choice: what was left out of a piece is at least the next sentence.
         rest = text[offsets[middle][0] : offsets[end - 1][1]]
         assert end - first > limit or any(mark in rest for mark in ".!?\n。！；…")

@@ -1,0 +1,270 @@
+"""Every route of the HTTP API over a real ledger and a real index."""
+
+from urllib.parse import quote
+
+import pytest
+from starlette.testclient import TestClient
+
+from ingest.errors import UnavailableError
+from ingest.events import Event
+from ingest.items import Item
+from serving.api.app import create_app
+from tests.fakes import installation
+
+ODD_ID = "a/b %2F c/similar"
+
+
+@pytest.fixture(scope="module")
+def akin(tmp_path_factory):
+    with installation(tmp_path_factory.mktemp("home")) as made:
+        made.add_items(
+            [
+                Item(item_id=f"i{n}", title=f"title {n % 3}", categories=(f"c{n % 3}",), attributes={"year": 2000 + n})
+                for n in range(20)
+            ]
+        )
+        made.add_events([Event(event_id=f"e{n}", user_id="ann", item_id=f"i{n}", type="like") for n in (0, 3)])
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(akin):
+    with TestClient(create_app(akin.services()), raise_server_exceptions=False) as made:
+        yield made
+
+
+def is_problem(response, status, code):
+    body = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code)
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def item_ids(response):
+    assert response.status_code == 200, response.text
+    return [item["item_id"] for item in response.json()["items"]]
+
+
+def test_an_item_is_put_read_patched_and_deleted(akin, client):
+    path = f"/v1/items/{quote(ODD_ID, safe='')}"
+    put = client.put(path, json={"title": "Odd", "categories": ["x"], "attributes": {"year": 1, "free": True}})
+    assert put.status_code == 202
+    assert put.json()["accepted"] == 1
+    akin.place_all()
+    job = client.get(f"/v1/jobs/{put.json()['job_id']}").json()
+    assert (job["state"], job["total"], job["placed"]) == ("done", 1, 1)
+    assert client.get(path).json()["item_id"] == ODD_ID
+
+    patched = client.patch(path, json={"title": "Odder", "attributes": {"year": 2, "free": None}})
+    assert patched.status_code == 202
+    shown = client.get(path).json()
+    assert (shown["title"], shown["categories"], shown["attributes"]) == ("Odder", ["x"], {"year": 2})
+
+    akin.place_all()
+    assert ODD_ID not in item_ids(client.get(f"{path}/similar"))
+    assert client.delete(path).status_code == 202
+    akin.place_all()
+    is_problem(client.get(path), 404, "not_found")
+    is_problem(client.patch(path, json={"title": "x"}), 404, "not_found")
+    assert client.delete(path).status_code == 202
+    assert client.put(path, json={"title": "back"}).status_code == 202
+    client.delete(path)
+    akin.place_all()
+
+
+def test_an_older_version_is_a_conflict(akin, client):
+    assert client.put("/v1/items/versioned", json={"title": "new", "version": 5}).status_code == 202
+    is_problem(client.put("/v1/items/versioned", json={"title": "old", "version": 4}), 409, "stale_version")
+    client.delete("/v1/items/versioned")
+    akin.place_all()
+
+
+def test_a_body_may_not_name_another_item_than_its_path(client):
+    is_problem(client.put("/v1/items/one", json={"item_id": "two", "title": "x"}), 422, "item_id_mismatch")
+
+
+def test_good_items_of_a_batch_are_accepted_and_bad_ones_listed(akin, client):
+    batch = [{"item_id": "b1", "title": "x"}, {"item_id": "b2"}, 7, {"item_id": "b3", "title": "x", "size": 1}]
+    answer = client.post("/v1/items:batch", json={"items": batch})
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 1
+    assert [(e["index"], e["item_id"], e["code"]) for e in answer.json()["errors"]] == [
+        (1, "b2", "item_empty"),
+        (2, None, "wrong_type"),
+        (3, "b3", "unknown_field"),
+    ]
+    client.delete("/v1/items/b1")
+    akin.place_all()
+
+
+def test_a_batch_without_one_good_item_is_refused(client):
+    refused = client.post("/v1/items:batch", json={"items": [{"item_id": "b2"}, None]})
+    assert [error["index"] for error in is_problem(refused, 422, "nothing_accepted")["errors"]] == [0, 1]
+
+
+def test_events_are_taken_one_or_many_and_once_each(akin, client):
+    one = {"event_id": "x1", "user_id": "eve", "item_id": "i5", "type": "view"}
+    assert client.post("/v1/events", json=one).json() == {"accepted": 1, "duplicates": 0, "errors": []}
+    many = client.post("/v1/events", json={"events": [one, {**one, "event_id": "x2"}, {**one, "type": "sneeze"}]})
+    assert many.status_code == 202
+    assert (many.json()["accepted"], many.json()["duplicates"]) == (2, 1)
+    assert [(error["index"], error["code"]) for error in many.json()["errors"]] == [(2, "unknown_event_type")]
+    is_problem(client.post("/v1/events", json={"events": [{}]}), 422, "nothing_accepted")
+    assert is_problem(client.post("/v1/events", json={"user_id": "eve"}), 422, "item_id_missing")["field"] == "item_id"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_recommendations_by_query_string_and_by_body(client, method):
+    options = {"limit": 4, "explain": True, "fields": ["title"], "exclude_ids": ["i6"]}
+    path = "/v1/users/ann/recommendations"
+    if method == "GET":
+        parameters = {**options, "fields": "title", "filter": '{"gte": {"year": 2005}}'}
+        answer = client.get(path, params=parameters)
+    else:
+        answer = client.post(path, json={**options, "filter": {"gte": {"year": 2005}}})
+    assert item_ids(answer)[:3] != []
+    body = answer.json()
+    assert not {"i0", "i3", "i6"} & set(item_ids(answer))
+    assert all(int(item_id[1:]) >= 5 for item_id in item_ids(answer))
+    assert body["strategy"] == "mean"
+    assert body["generation"] == "first"
+    for item in body["items"]:
+        assert sum(reason["share"] for reason in item["because"]) == pytest.approx(item["score"], abs=1e-5)
+        assert set(item["fields"]) == {"title"}
+
+
+def test_a_post_without_a_body_asks_for_the_defaults(client):
+    assert len(item_ids(client.post("/v1/users/ann/recommendations"))) == 10
+    assert len(item_ids(client.post("/v1/items/i1/similar"))) == 10
+
+
+def test_next_pages_repeat_nothing_until_there_are_none(client):
+    answer = client.get("/v1/users/nobody/recommendations", params={"limit": 8})
+    seen = item_ids(answer)
+    while following := answer.json()["next"]:
+        answer = client.post(following)
+        seen += item_ids(answer)
+    assert len(seen) == len(set(seen)) == 20
+    is_problem(client.post("/v1/recommendations/unknown/next"), 404, "recommendation_expired")
+
+
+def test_an_inline_history_needs_no_user(client):
+    answer = client.post("/v1/recommendations", json={"history": [{"item_id": "i0"}, {"item_id": "?"}], "limit": 3})
+    assert len(item_ids(answer)) == 3
+    assert answer.json()["profile"] == {"events": 2, "used": 1, "unknown": 1}
+    bad = client.post("/v1/recommendations", json={"history": [{"item_id": "i0", "type": "sneeze"}]})
+    assert is_problem(bad, 422, "unknown_event_type")["field"] == "history.0.type"
+
+
+def test_similar_and_search_by_query_string_and_by_body(client):
+    similar = client.get("/v1/items/i1/similar", params={"limit": 3, "user_id": "ann", "user_impact": 0.1})
+    assert item_ids(similar) == item_ids(
+        client.post("/v1/items/i1/similar", json={"limit": 3, "user_id": "ann", "user_impact": 0.1})
+    )
+    found = client.get("/v1/search", params={"query": "title 2", "limit": 3, "fields": "categories"})
+    assert item_ids(found) == item_ids(client.post("/v1/search", json={"query": "title 2", "limit": 3}))
+    assert all(item["fields"] == {"categories": ["c2"]} for item in found.json()["items"])
+    is_problem(client.get("/v1/search", params={"query": "x", "mode": "lexical"}), 422, "mode_not_available")
+    is_problem(client.get("/v1/items/none/similar"), 404, "not_found")
+
+
+def test_a_user_is_shown_handed_out_and_erased(client):
+    for n in range(2):
+        event = {"event_id": f"z{n}", "user_id": "zoë / %", "item_id": f"i{n}", "type": "like"}
+        client.post("/v1/events", json=event)
+    path = f"/v1/users/{quote('zoë / %', safe='')}"
+    assert {event["item_id"] for event in client.get(f"{path}/history").json()["events"]} == {"i0", "i1"}
+    assert {one["category"] for one in client.get(f"{path}/profile").json()["interests"]} == {"c0", "c1"}
+    assert len(client.get(f"{path}/export").json()["events"]) == 2
+    assert client.delete(path).json()["events"] == 2
+    assert client.get(f"{path}/export").json()["events"] == []
+    late = {"event_id": "late", "user_id": "zoë / %", "item_id": "i0", "type": "like"}
+    is_problem(client.post("/v1/events", json=late), 422, "user_deleted")
+
+
+def test_generations_are_begun_listed_and_activated(tmp_path):
+    with installation(tmp_path) as akin, TestClient(create_app(akin.services())) as client:
+        akin.add_items([Item(item_id="i0", title="x")])
+        begun = client.post("/v1/generations")
+        assert (begun.status_code, begun.json()["name"]) == (202, "next")
+        assert client.post("/v1/generations/next:activate").json()["state"] == "live"
+        listed = client.get("/v1/generations").json()["generations"]
+        assert {one["name"]: one["state"] for one in listed} == {"next": "live", "first": "retired"}
+        assert client.get("/v1/users/x/recommendations").json()["generation"] == "next"
+        is_problem(client.post("/v1/generations/none:activate"), 404, "not_found")
+
+
+def test_what_was_set_aside_or_refused_is_listed(client):
+    assert client.get("/v1/set-aside").json() == {"items": []}
+    assert client.post("/v1/set-aside:retry").json() == {"retried": 0}
+    assert client.post("/v1/set-aside:retry", json={"item_ids": ["i1"]}).json() == {"retried": 0}
+    assert client.get("/v1/rejects").json() == {"rejects": []}
+    is_problem(client.get("/v1/jobs/none"), 404, "not_found")
+
+
+def test_health_and_readiness(akin, client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    checks = {"ledger": "ok", "index": "ok", "encoder": "ok", "queue": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "checks": checks}
+
+    def broken():
+        raise UnavailableError("secret host name")
+
+    with TestClient(create_app(akin.services(checks={"broker": broken}))) as limping:
+        answer = limping.get("/readyz")
+    body = is_problem(answer, 503, "not_ready")
+    assert body["failed"] == ["broker"]
+    assert "secret" not in answer.text
+
+
+def test_an_installation_without_a_live_generation_is_unavailable(tmp_path):
+    with installation(tmp_path, live=False) as akin, TestClient(create_app(akin.services())) as client:
+        answer = client.get("/v1/users/ann/recommendations")
+        assert "reindex" in is_problem(answer, 503, "unavailable")["detail"]
+        assert answer.headers["retry-after"]
+
+
+def test_unknown_paths_and_methods_are_problems_too(client):
+    is_problem(client.get("/v2/items"), 404, "not_found")
+    assert is_problem(client.delete("/v1/search"), 405, "method_not_allowed")
+
+
+def test_every_answer_bears_security_headers_and_a_request_id(client):
+    answer = client.get("/healthz", headers={"x-request-id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert client.get("/healthz", headers={"x-request-id": "not mine\t"}).headers["x-request-id"] != "not mine\t"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_the_description_names_every_route_and_resolves(client):
+    described = client.get("/openapi.json").json()
+    for path in ("/v1/items/{item_id}", "/v1/items:batch", "/v1/users/{user_id}/recommendations", "/v1/search"):
+        assert path in described["paths"]
+    good = [
+        operation["responses"][status]
+        for operations in described["paths"].values()
+        for operation in operations.values()
+        for status in ("200", "202")
+        if status in operation["responses"]
+    ]
+    assert all("$ref" in one["content"]["application/json"]["schema"] for one in good)
+    schemas = described["components"]["schemas"]
+    assert all(name in schemas for name in references(described))
+    assert client.get("/docs").status_code == 200
+
+
+def references(part):
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "$ref":
+                yield value.rsplit("/", 1)[1]
+            else:
+                yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
