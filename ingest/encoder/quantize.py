@@ -65,40 +65,22 @@ def quantize(source: Path, target: Path, recipe: Recipe, *, reduced_range: bool,
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from ingest.encoder.smoothing import WEIGHTED, smooth
+    from ingest.encoder.smoothing import smooth
 
     with tempfile.TemporaryDirectory(prefix="akin-quantize-") as folder:
         prepared = Path(folder) / "prepared.onnx"
-        _fuse(source, prepared)
+        model = onnx.load(source)
         if recipe.smoothed:
-            model = onnx.load(prepared)
             smooth(model, _channel_sizes(model, Path(folder), calibration))
-            onnx.save(model, prepared)
+        onnx.save(model, prepared)
         quantize_dynamic(
             prepared,
             target,
-            op_types_to_quantize=list(WEIGHTED),
+            op_types_to_quantize=["MatMul"],
             per_channel=True,
             reduce_range=reduced_range,
             weight_type=QuantType.QInt8,
-            # The fused operators have types that shape inference does not know.
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-
-
-def _fuse(source: Path, target: Path) -> None:
-    """Write the graph with its attention and GELU as one operator each, which short texts gain most from."""
-    from onnxruntime.transformers import optimizer
-    from onnxruntime.transformers.fusion_options import FusionOptions
-
-    options = FusionOptions("bert")
-    # Slower in onnxruntime 1.31 than the addition and the normalisation it replaces.
-    options.enable_skip_layer_norm = False
-    # It would take the position ids, which not every BERT counts from zero, for granted.
-    options.enable_embed_layer_norm = False
-    options.enable_shape_inference = False  # no fusion used here needs it, and it prints where it fails
-    model = optimizer.optimize_model(str(source), model_type="bert", optimization_options=options, opt_level=0)
-    model.save_model_to_file(str(target))
 
 
 def _channel_sizes(model: Any, folder: Path, calibration: Iterable[Ids]) -> dict[str, Scales]:

@@ -12,23 +12,21 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-WEIGHTED = frozenset({"MatMul", "Attention"})  # their second input is a matrix of weights, one row per channel
-
 _EXPONENT = 0.5  # share of a channel's size that moves; docs/decisions/0003 has the sweep
 
 
 def weighted_inputs(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """Nodes with constant weights, by the activation they read."""
+    """MatMul nodes with constant weights, by the activation they read."""
     constants = {constant.name for constant in graph.initializer}
     nodes: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        if node.op_type in WEIGHTED and node.input[1] in constants:
+        if node.op_type == "MatMul" and node.input[1] in constants:
             nodes.setdefault(node.input[0], []).append(node)
     return nodes
 
 
 def smooth(model: onnx.ModelProto, sizes: Mapping[str, NDArray[np.float32]]) -> None:
-    """Even out the channels of every input to a matrix of weights, in place; `sizes` are their largest magnitudes by input name."""
+    """Even out the channels of every MatMul input, in place; `sizes` are their largest magnitudes by input name."""
     graph = model.graph
     for name, nodes in weighted_inputs(graph).items():
         scale = sizes[name] ** _EXPONENT
