@@ -14,6 +14,7 @@ from ingest.store.ledger import Ledger
 from ingest.store.records import Generation
 
 Answer = TypeVar("Answer")
+_SWITCHES = 3  # moves of the live pointer that one question survives
 
 
 class Encoders(Protocol):
@@ -81,11 +82,17 @@ class LiveIndex:
             return self._look(reopen=True)
 
     def ask(self, question: Callable[[View], Answer]) -> Answer:
-        """Answer from the live view, and once more from a fresh one when its handle was closed in between."""
-        try:
-            return question(self.current())
-        except UnavailableError:
-            return question(self.refresh())
+        """Answer from the live view, and again from a fresh one when its handle was closed in between."""
+        view = self.current()
+        for _ in range(_SWITCHES):
+            try:
+                return question(view)
+            except UnavailableError:
+                fresh = self.refresh()
+                if fresh.collection is view.collection:
+                    raise  # nothing was switched: asking again would only wait again
+                view = fresh
+        return question(view)
 
     def _look(self, *, reopen: bool) -> View:
         generation = self._ledger.generations.live()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,7 @@ _LEAST_NORM = 1e-9  # below this the likes and dislikes cancel, and the directio
 Weighed = tuple[HistoryEntry, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """One past event of a profile: its weight and its item's unit vector `(d,) float32`."""
 
     entry: HistoryEntry
@@ -73,7 +73,7 @@ def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> 
     no vector take no part; several events on one item each count and share its vector.
     """
     parts = tuple(
-        Part(entry=entry, weight=weight, vector=vectors[entry.event.item_id])
+        Part(entry, weight, vectors[entry.event.item_id])
         for entry, weight in weighed
         if weight and entry.event.item_id in vectors
     )
@@ -119,4 +119,5 @@ def _weights(parts: Sequence[Part]) -> NDArray[np.float64]:
 
 
 def _matrix(parts: Sequence[Part]) -> NDArray[np.float64]:
-    return np.stack([part.vector for part in parts]).astype(np.float64)
+    # Sums are made in double precision: where likes nearly cancel dislikes, float32 would leave mostly rounding.
+    return np.concatenate([part.vector for part in parts]).astype(np.float64).reshape(len(parts), -1)

@@ -26,12 +26,15 @@ from ingest.encoder.fidelity import measure_fidelity
 from ingest.encoder.fidelity_texts import CALIBRATION_TEXTS, FIDELITY_TEXTS
 from ingest.encoder.folders import check_replaceable, replaced_folder
 from ingest.encoder.onnx import OnnxEncoder
-from ingest.encoder.quantize import Recipe, find_recipe, needs_reduced_range, quantize
+from ingest.encoder.processor import needs_reduced_range
+from ingest.encoder.quantize import Recipe, find_recipe, quantize
 from ingest.encoder.source import ModelSource, find_source
 from ingest.encoder.tokens import token_ids
 from ingest.errors import ArtifactError
 
 _LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "tokenizers")
+
+_FEWEST_TEXTS = 2  # a neighbour needs a second one
 
 
 def export_model(
@@ -52,6 +55,8 @@ def export_model(
     """
     tell = progress or _silent
     chosen = find_recipe(recipe)
+    if texts is not None and len(texts) < _FEWEST_TEXTS:
+        raise ArtifactError("fidelity is measured on at least two texts; give more, or none for the built-in set")
     _check_installed()
     check_replaceable(out)
     model = find_source(source, revision, tell)

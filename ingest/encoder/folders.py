@@ -1,12 +1,12 @@
 """Folders that appear whole or not at all: filled beside their place, flushed to disk, then renamed."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ingest.durable import flush
 from ingest.encoder.artifact import MANIFEST
 from ingest.errors import ArtifactError
 
@@ -23,7 +23,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     try:
         partial.chmod(0o755)  # mkdtemp makes it private; workers under another user read it too
         yield partial
-        flush_folder(partial)
+        flush_files(partial)
         _swap(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -37,14 +37,10 @@ def check_replaceable(folder: Path) -> None:
         raise ArtifactError(f"{folder} is a file; name a folder")
 
 
-def flush_folder(folder: Path) -> None:
+def flush_files(folder: Path) -> None:
     """Bring a folder's files and names to disk, so that the rename never outlives its content."""
     for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(path)
 
 
 def _swap(partial: Path, folder: Path) -> None:

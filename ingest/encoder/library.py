@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from ingest.encoder.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, read_artifact
-from ingest.encoder.folders import flush_folder
+from ingest.encoder.folders import flush_files
 from ingest.encoder.onnx import OnnxEncoder, Provider
 from ingest.errors import ArtifactError, UnavailableError
 
@@ -81,7 +81,7 @@ class EncoderLibrary:
             partial.chmod(0o755)
             for name in (MODEL, TOKENIZER, MANIFEST):
                 shutil.copyfile(artifact.folder / name, partial / name)
-            flush_folder(partial)
+            flush_files(partial)
             self._place(partial, kept)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -5,10 +5,9 @@ of its activations from the whole call. Several threads share one session.
 """
 
 import logging
-import os
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Literal, Self
 
@@ -16,6 +15,7 @@ import numpy as np
 import onnxruntime
 
 from ingest.encoder.artifact import Artifact
+from ingest.encoder.processor import available_cores, needs_reduced_range
 from ingest.encoder.protocol import Vectors
 from ingest.encoder.tokens import Ids, Piece, TextTokenizer
 from ingest.errors import ArtifactError, UnavailableError
@@ -86,16 +86,13 @@ class OnnxEncoder:
 
         def drain() -> None:
             try:
-                while True:
-                    row = waiting.popleft()
+                for row in _taken(waiting):
                     vectors[row] = self._run(pieces[row].ids)
-            except IndexError:
-                return
             except BaseException:
                 waiting.clear()
                 raise
 
-        helpers = [self._pool.submit(drain) for _ in range(min(self._threads, len(pieces)) - 1)]
+        helpers = self._helpers(drain, min(self._threads, len(pieces)) - 1)
         try:
             drain()
         finally:
@@ -104,6 +101,12 @@ class OnnxEncoder:
         for helper in running:
             helper.result()
         return vectors
+
+    def _helpers(self, work: Callable[[], None], n: int) -> list[Future[None]]:
+        try:
+            return [self._pool.submit(work) for _ in range(n)]
+        except RuntimeError as error:  # closed since `embed` looked
+            raise UnavailableError("the encoder is closed; take a new one from the library") from error
 
     def _run(self, ids: Ids) -> Vectors:
         try:
@@ -129,6 +132,16 @@ class OnnxEncoder:
         self.close()
 
 
+def _taken(waiting: deque[int]) -> Iterator[int]:
+    """What is left in the queue, one by one; several threads may take from it."""
+    while True:
+        try:
+            row = waiting.popleft()
+        except IndexError:
+            return
+        yield row
+
+
 def _joined(pieces: Sequence[Piece], vectors: Vectors, n: int) -> Vectors:
     """Mean of each text's piece vectors by length in tokens, normalised; `(n, d)` float32."""
     if len(pieces) == n:
@@ -143,13 +156,6 @@ def _joined(pieces: Sequence[Piece], vectors: Vectors, n: int) -> Vectors:
     alone = (counts == 1) | (norms[:, 0] < _CANCELLED)
     means = sums / np.maximum(norms, _CANCELLED)
     return np.where(alone[:, None], vectors[firsts], means).astype(np.float32)
-
-
-def available_cores() -> int:
-    """Cores this process may run on, which containers and tasksets make fewer than the host's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _choose_provider(wanted: Provider, recipe: str) -> list[str]:
@@ -175,6 +181,10 @@ def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.Infer
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # it remembers one plan per text length and saves no time
     options.log_severity_level = 3
+    if artifact.manifest.recipe != "fp32" and needs_reduced_range() and not artifact.manifest.reduced_range:
+        # Exported on another kind of processor: without this, products of large weights would saturate unnoticed.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        logger.warning("encoder was exported for another processor, embedding runs slower", extra={"remedy": "export"})
     try:
         session = onnxruntime.InferenceSession(
             str(artifact.model), options, providers=providers, disabled_optimizers=["SkipLayerNormFusion"]

@@ -47,16 +47,6 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def needs_reduced_range(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this processor's int8 products saturate in 16 bits: x86 without VNNI. Weights then keep 7 bits."""
-    try:
-        text = cpu_info.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True  # unknown: 7 bits are right everywhere, only a little coarser
-    flags = {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()}
-    return bool(flags) and not flags & {"avx512_vnni", "avx_vnni"}
-
-
 def quantize(source: Path, target: Path, recipe: Recipe, *, reduced_range: bool, calibration: Iterable[Ids]) -> None:
     """Write the graph at `source` to `target` with 8-bit weights, one scale per output channel.
 

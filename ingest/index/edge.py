@@ -4,18 +4,18 @@ The only file that speaks to `qdrant_edge`. A folder may be open in one process 
 built in a child process, closed there, and only then opened where queries are served.
 """
 
-import json
-import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import qdrant_edge as edge
 
+from ingest.durable import flush, write_durably
 from ingest.errors import AkinError, ConflictError, NotFoundError, UnavailableError
 from ingest.index.checks import (
     check_filter,
@@ -28,7 +28,8 @@ from ingest.index.checks import (
     spec_as_json,
     spec_from_json,
 )
-from ingest.index.filters import And, Exists, Filter, GeoRadius, In, Not, Or, Range, nears_pole
+from ingest.index.edge_filters import compile_filter, compile_selection, without_booleans
+from ingest.index.filters import Filter
 from ingest.index.protocol import CollectionSpec, Hit, Point, Query, UnreadableCollectionError, Vector, point_id
 from ingest.items import AttributeType
 
@@ -77,8 +78,8 @@ class EdgeIndex:
                 shard = edge.EdgeShard.create(str(folder / "shard"), _configuration(spec, self._search_threads))
                 _create_payload_indexes(shard, spec)
                 # The spec is written last: a folder without it is no collection yet.
-                _write_durably(_spec_path(folder), spec_as_json(spec))
-                _fsync_folder(self._folder)
+                write_durably(_spec_path(folder), orjson.dumps(spec_as_json(spec)))
+                flush(self._folder)
             return self._opened(name, shard, spec)
 
     def open(self, name: str) -> "EdgeCollection":
@@ -110,7 +111,7 @@ class EdgeIndex:
                 # Without its spec it is a leftover, whatever of the rest a crash leaves.
                 _spec_path(folder).unlink(missing_ok=True)
                 if folder.exists():
-                    _fsync_folder(folder)
+                    flush(folder)
                     shutil.rmtree(folder)
 
     def names(self) -> list[str]:
@@ -130,7 +131,7 @@ class EdgeIndex:
                 n += 1
             with _translated(f"set the collection {name} aside"):
                 folder.rename(aside)
-                _fsync_folder(self._folder)
+                flush(self._folder)
 
     def _load(self, name: str, spec: CollectionSpec) -> edge.EdgeShard:
         config = _configuration(spec, self._search_threads)
@@ -217,7 +218,7 @@ class EdgeCollection:
         with self._handle.use("filter points") as shard:
             for start in range(0, len(item_ids), _PAGE):
                 among = edge.HasIdCondition({point_id(item_id) for item_id in item_ids[start : start + _PAGE]})
-                conditions = [among] if filter_ is None else [among, _compiled(filter_)]
+                conditions = [among] if filter_ is None else [among, compile_filter(filter_)]
                 records, _ = _scroll(shard, edge.Filter(must=conditions), None)
                 found.update(map(_item_id, records))
         return found
@@ -257,7 +258,7 @@ class EdgeCollection:
             shard.flush()
             if shard.count(edge.CountRequest(exact=True)) > GRAPH_THRESHOLD:
                 # Written after the graph: a crash in between makes points count as unindexed, never the reverse.
-                _write_durably(self._folder / "graph.json", {"epoch": self._epoch + 1})
+                write_durably(self._folder / "graph.json", orjson.dumps({"epoch": self._epoch + 1}))
                 self._epoch += 1
 
     def shut(self) -> None:
@@ -340,14 +341,8 @@ def _as_edge_point(point: Point, payload: dict[str, Any], epoch: int) -> edge.Po
     vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
     if point.taste is not None and point.taste.positions:
         vectors["taste"] = edge.SparseVector(list(point.taste.positions), list(point.taste.weights))
-    stored = {name: _without_booleans(value) for name, value in payload.items()}
+    stored = {name: without_booleans(value) for name, value in payload.items()}
     return edge.Point(point_id(point.item_id), vectors, {**stored, _EPOCH: epoch})
-
-
-def _without_booleans(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_booleans(element) for element in value]
-    return int(value) if isinstance(value, bool) else value
 
 
 def _search(
@@ -361,7 +356,7 @@ def _search(
     request = edge.QueryRequest(
         limit=limit,
         query=edge.Query.Nearest(query.text.astype(np.float32).tolist(), using="text"),
-        filter=_compiled_query_filter(query.filter, excluded),
+        filter=compile_selection(query.filter, excluded),
         # The engine's threshold leaves out a score that equals it; ours does not.
         score_threshold=None if query.min_score is None else next_below(query.min_score),
         params=edge.SearchParams(exact=True) if exact or query.exact else edge.SearchParams(hnsw_ef=_SEARCH_EF),
@@ -389,69 +384,13 @@ def _text_vector(found: Any) -> Vector:
     return np.asarray(found.vector["text"], dtype=np.float32)
 
 
-def _compiled_query_filter(filter_: Filter | None, excluded: frozenset[str]) -> edge.Filter | None:
-    if filter_ is None and not excluded:
-        return None
-    return edge.Filter(
-        must=[] if filter_ is None else [_compiled(filter_)],
-        must_not=[edge.HasIdCondition(set(map(point_id, excluded)))] if excluded else [],
-    )
-
-
-def _compiled(filter_: Filter) -> Any:  # noqa: PLR0911 - one return per kind of condition
-    """The same condition in the engine's words."""
-    match filter_:
-        case And():
-            return edge.Filter(must=[_compiled(part) for part in filter_.parts])
-        case Or():
-            return _any_of([_compiled(part) for part in filter_.parts])
-        case Not():
-            return edge.Filter(must_not=[_compiled(filter_.part)])
-        case Exists():
-            return edge.Filter(must_not=[edge.IsEmptyCondition(filter_.attribute)])
-        case GeoRadius():
-            return _compiled_circle(filter_)
-        case Range():
-            return _range(filter_.attribute, filter_.type, {filter_.operator: filter_.value})
-        case In():
-            return _compiled_in(filter_)
-
-
-def _any_of(conditions: list[Any]) -> Any:
-    # To the engine an empty `should` passes everything; to us an empty `or` passes nothing.
-    return edge.Filter(should=conditions) if conditions else edge.HasIdCondition(set())
-
-
-def _compiled_in(condition: In) -> Any:
-    name, type_, values = condition.attribute, condition.type, condition.values
-    if type_ in (AttributeType.FLOAT, AttributeType.DATETIME):  # the engine matches no exact value of these types
-        return _any_of([_range(name, type_, {"gte": value, "lte": value}) for value in values])
-    plain: Any = list(map(_without_booleans, values))
-    return edge.FieldCondition(name, match=edge.MatchAny(plain)) if plain else _any_of([])
-
-
-def _range(name: str, type_: AttributeType, bounds: Mapping[str, Any]) -> edge.FieldCondition:
-    if type_ is AttributeType.DATETIME:
-        return edge.FieldCondition(name, range=edge.RangeDateTime(**bounds))
-    return edge.FieldCondition(name, range=edge.RangeFloat(**bounds))
-
-
-def _compiled_circle(circle: GeoRadius) -> Any:
-    centre = edge.GeoPoint(lon=circle.longitude, lat=circle.latitude)
-    condition = edge.FieldCondition(circle.attribute, geo_radius=edge.GeoRadius(centre, circle.metres))
-    if not nears_pole(circle):
-        return condition
-    # Near a pole the engine's geo index misses points (0.9.0); a doubled `not` has each point checked by itself.
-    return edge.Filter(must_not=[edge.Filter(must_not=[condition])])
-
-
 def _spec_path(folder: Path) -> Path:
     return folder / "spec.json"
 
 
 def _read_spec(name: str, folder: Path) -> CollectionSpec:
     try:
-        return spec_from_json(json.loads(_spec_path(folder).read_bytes()))
+        return spec_from_json(orjson.loads(_spec_path(folder).read_bytes()))
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no collection {name}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -462,25 +401,6 @@ def _read_spec(name: str, folder: Path) -> CollectionSpec:
 
 def _read_epoch(folder: Path) -> int:
     try:
-        return int(json.loads((folder / "graph.json").read_bytes())["epoch"])
+        return int(orjson.loads((folder / "graph.json").read_bytes())["epoch"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0  # no graph yet, or nobody knows: then every point counts as unindexed
-
-
-def _write_durably(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a file so that a crash leaves the old or the new one, whole."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(json.dumps(content).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _fsync_folder(path.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ from ingest.index.checks import (
     spec_as_json,
     spec_from_json,
 )
-from ingest.index.filters import And, Exists, Filter, GeoRadius, In, Not, Or, Range, nears_pole
+from ingest.index.filters import Filter
 from ingest.index.protocol import (
     CollectionSpec,
     Hit,
@@ -35,6 +35,7 @@ from ingest.index.protocol import (
     Vector,
     point_id,
 )
+from ingest.index.server_filters import compile_filter, compile_selection
 from ingest.items import AttributeType
 
 _CHUNK = 256  # points per request: about 3 MB of JSON at 768 dimensions, the server takes 32 MB
@@ -192,7 +193,7 @@ class ServerCollection:
         with self._use("filter points") as client:
             for start in range(0, len(item_ids), _PAGE):
                 among = models.HasIdCondition(has_id=_ids(item_ids[start : start + _PAGE]))
-                conditions = [among] if filter_ is None else [among, _compiled(filter_)]
+                conditions = [among] if filter_ is None else [among, compile_filter(filter_)]
                 records, _ = _scroll(client, self._name, models.Filter(must=conditions), None)
                 found.update(map(_item_id, records))
         return found
@@ -233,7 +234,7 @@ class ServerCollection:
             query=query.text.astype(np.float32).tolist(),
             using="text",
             limit=query.limit,
-            query_filter=_compiled_query_filter(query.filter, query.exclude_ids),
+            query_filter=compile_selection(query.filter, query.exclude_ids),
             # The engine's threshold leaves out a score that equals it; ours does not.
             score_threshold=None if query.min_score is None else next_below(query.min_score),
             search_params=models.SearchParams(exact=exact, hnsw_ef=_SEARCH_EF),
@@ -291,62 +292,3 @@ def _item_id(found: Any) -> str:
 
 def _text_vector(found: Any) -> Vector:
     return np.asarray(found.vector["text"], dtype=np.float32)
-
-
-def _compiled_query_filter(filter_: Filter | None, exclude_ids: Sequence[str]) -> models.Filter | None:
-    if filter_ is None and not exclude_ids:
-        return None
-    return models.Filter(
-        must=[] if filter_ is None else [_compiled(filter_)],
-        must_not=[models.HasIdCondition(has_id=_ids(exclude_ids))] if exclude_ids else [],
-    )
-
-
-def _compiled(filter_: Filter) -> Any:  # noqa: PLR0911 - one return per kind of condition
-    """The same condition in the server's words."""
-    match filter_:
-        case And():
-            return models.Filter(must=[_compiled(part) for part in filter_.parts])
-        case Or():
-            return _any_of([_compiled(part) for part in filter_.parts])
-        case Not():
-            return models.Filter(must_not=[_compiled(filter_.part)])
-        case Exists():
-            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=filter_.attribute))
-            return models.Filter(must_not=[empty])
-        case GeoRadius():
-            return _compiled_circle(filter_)
-        case Range():
-            return _range(filter_.attribute, filter_.type, {filter_.operator: filter_.value})
-        case In():
-            return _compiled_in(filter_)
-
-
-def _any_of(conditions: list[Any]) -> Any:
-    # To the server an empty `should` passes everything; to us an empty `or` passes nothing.
-    return models.Filter(should=conditions) if conditions else models.HasIdCondition(has_id=[])
-
-
-def _compiled_in(condition: In) -> Any:
-    name, type_, values = condition.attribute, condition.type, condition.values
-    if type_ in (AttributeType.FLOAT, AttributeType.DATETIME):  # the server matches no exact value of these types
-        return _any_of([_range(name, type_, {"gte": value, "lte": value}) for value in values])
-    if type_ is AttributeType.BOOLEAN:  # nor any of several booleans
-        plain: Any = values
-        return _any_of([models.FieldCondition(key=name, match=models.MatchValue(value=value)) for value in plain])
-    several: Any = list(values)
-    return models.FieldCondition(key=name, match=models.MatchAny(any=several)) if several else _any_of([])
-
-
-def _range(name: str, type_: AttributeType, bounds: Mapping[str, Any]) -> models.FieldCondition:
-    if type_ is AttributeType.DATETIME:
-        return models.FieldCondition(key=name, range=models.DatetimeRange(**bounds))
-    return models.FieldCondition(key=name, range=models.Range(**bounds))
-
-
-def _compiled_circle(circle: GeoRadius) -> Any:
-    centre = models.GeoPoint(lon=circle.longitude, lat=circle.latitude)
-    radius = models.GeoRadius(center=centre, radius=circle.metres)
-    condition = models.FieldCondition(key=circle.attribute, geo_radius=radius)
-    # Near a pole the engine's geo index misses points; a doubled `not` has each point checked by itself.
-    return models.Filter(must_not=[models.Filter(must_not=[condition])]) if nears_pole(circle) else condition

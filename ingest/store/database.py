@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
-from sqlalchemy import Connection, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import BigInteger
@@ -20,6 +21,7 @@ from ingest.errors import SettingsError, UnavailableError
 
 T = TypeVar("T")
 
+_WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 IDS_PER_STATEMENT = 1_000  # well under SQLite's and PostgreSQL's limits on bound parameters
 
 
@@ -61,14 +63,17 @@ class Database:
     """An engine and its habits. Thread-safe."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-            raise SettingsError("AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
+        parsed = _parsed(url)
         self._sqlite = parsed.get_backend_name() == "sqlite"
         if self._sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self._sqlite else {"pool_pre_ping": True}
-        self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
+        try:
+            self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"AKIN_DATABASE_URL needs the module {error.name}; pip install 'akin[production]' brings psycopg"
+            ) from error
         # SQLite has one writer at a time; queueing here is fairer and quicker than its own polling between threads.
         self._writer = threading.Lock() if self._sqlite else None
         if self._sqlite:
@@ -106,6 +111,23 @@ class Database:
                 self._all_kept.add(self._kept.connection)
             yield self._kept.connection
 
+    def lock(self, connection: Connection, matter: str, *, shared: bool = False) -> None:
+        """Wait until no other transaction holds this matter (`shared`: none holds it alone); ends with the transaction.
+
+        For decisions over rows that another transaction may be adding. SQLite has one writer at a time anyway.
+        """
+        if not self._sqlite:
+            lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+            connection.execute(select(lock(crc32(f"akin {matter}".encode()))))
+
+    def reserve(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert stand-ins, which this transaction will replace, for missing rows: what is not there cannot be locked.
+
+        Give rows in the order of their keys, so that no two transactions wait for each other.
+        """
+        if rows and not self._sqlite:
+            connection.execute(postgresql.insert(table).on_conflict_do_nothing(), list(rows))
+
     def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
         """An INSERT that knows ON CONFLICT in this database's dialect."""
         return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
@@ -125,6 +147,16 @@ class Database:
         for connection in list(self._all_kept):
             connection.close()
         self._engine.dispose()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SettingsError(_WRONG_URL) from error
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise SettingsError(_WRONG_URL)
+    return parsed
 
 
 @contextmanager

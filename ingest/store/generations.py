@@ -68,6 +68,7 @@ class GenerationStore:
         Raises ConflictError when one is under way already, or, for a live one, when there is a live one.
         """
         with self._database.write() as connection:
+            self._database.lock(connection, "generations")
             stamp = connection.execute(select(now())).scalar_one()
             rivals = (GenerationState.LIVE,) if state is GenerationState.LIVE else _UNDER_WAY
             taken = select(generations.c.name).where(generations.c.state.in_(rivals))
@@ -90,6 +91,7 @@ class GenerationStore:
     def catch_up(self, name: str, *, mean: Vectors | None, items: int, job_id: str) -> int:
         """Let a built generation receive writes, and make pending what it missed; returns how much that is."""
         with self._database.write() as connection:
+            self._database.lock(connection, "generations")
             values = {
                 "state": GenerationState.CATCHING_UP,
                 "mean": None if mean is None else mean.astype("<f4").tobytes(),
@@ -109,6 +111,7 @@ class GenerationStore:
         What does not stand in the new one as it should becomes pending in the same transaction.
         """
         with self._database.write() as connection:
+            self._database.lock(connection, "generations")
             current = connection.execute(
                 select(generations.c.name).where(generations.c.state == GenerationState.LIVE)
             ).scalar()
@@ -125,6 +128,7 @@ class GenerationStore:
     def close(self, name: str, state: GenerationState, report: Mapping[str, Any]) -> None:
         """End a generation that did not go live: refused or failed, with the report that says why."""
         with self._database.write() as connection:
+            self._database.lock(connection, "generations")
             _note_unrecorded(connection, self._database, name)
             values = {"state": state, "report": orjson.dumps(dict(report)).decode()}
             connection.execute(update(generations).where(generations.c.name == name).values(values))

@@ -75,7 +75,7 @@ class ItemStore:
         """
         bodies = [_body(item) for item in batch]
         with self._database.write() as connection:
-            standing = self._standing(connection, [item.item_id for item in batch])
+            standing = self._standing(connection, [item.item_id for item in batch], reserve=True)
             outcomes: list[WriteOutcome] = []
             rows: dict[str, dict[str, Any]] = {}
             stamp = connection.execute(select(now())).scalar_one()
@@ -92,7 +92,7 @@ class ItemStore:
                         "updated_at": stamp,
                         "deleted_at": None,
                     }
-            self._commit_changes(connection, list(rows.values()), job_id, due_in)
+            self._commit_changes(connection, [rows[item_id] for item_id in sorted(rows)], job_id, due_in)
         return outcomes
 
     def delete(self, item_ids: Sequence[str], *, job_id: str, due_in: float) -> list[WriteOutcome]:
@@ -131,12 +131,19 @@ class ItemStore:
             connection.execute(delete(set_aside).where(set_aside.c.item_id.in_(some)))
         self._pending.add(connection, changed, job_id=job_id, due_in=due_in)
 
-    @staticmethod
-    def _standing(connection: Connection, item_ids: Sequence[str]) -> dict[str, "_Standing"]:
+    def _standing(
+        self, connection: Connection, item_ids: Sequence[str], *, reserve: bool = False
+    ) -> dict[str, "_Standing"]:
+        """What stands, locked in the order of the ids; `reserve` locks those that are not there yet, too."""
+        ids = sorted(set(item_ids))
+        if reserve:
+            stand_in = {"version": 0, "body_hash": "", "updated_at": 0}
+            self._database.reserve(connection, items, [{"item_id": item_id, **stand_in} for item_id in ids])
         columns = (items.c.item_id, items.c.version, items.c.body_hash, items.c.deleted_at)
+        query = select(*columns).where(items.c.updated_at > 0).order_by(items.c.item_id).with_for_update()
         found = {}
-        for some in chunks(item_ids):
-            for row in connection.execute(select(*columns).where(items.c.item_id.in_(some)).with_for_update()):
+        for some in chunks(ids):
+            for row in connection.execute(query.where(items.c.item_id.in_(some))):
                 found[row.item_id] = _Standing(
                     version=row.version, body_hash=row.body_hash, deleted=row.deleted_at is not None
                 )

@@ -3,7 +3,7 @@
 import secrets
 from typing import Self
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from ingest.errors import SettingsError
 from ingest.store.database import Database
@@ -24,7 +24,7 @@ class Ledger:
         self._database = database
         self.pending = PendingStore(database)
         self.items = ItemStore(database, self.pending)
-        self.placements = PlacementStore(database)
+        self.placements = PlacementStore(database, self.pending)
         self.generations = GenerationStore(database, self.pending)
         self.events = EventStore(database)
         self.users = UserStore(database)
@@ -54,18 +54,27 @@ def open_ledger(url: str) -> Ledger:
     Raises SettingsError when it was written by another version of akin, UnavailableError when it does not answer.
     """
     database = Database(url)
-    with database.write() as connection:
-        metadata.create_all(connection)
-        known = {row.key: row.value for row in connection.execute(select(meta))}
-        if not known:
-            rows = [
-                {"key": "schema_version", "value": str(SCHEMA_VERSION)},
-                {"key": "tombstone_salt", "value": secrets.token_hex(32)},
-            ]
-            connection.execute(insert(meta), rows)
-        elif known.get("schema_version") != str(SCHEMA_VERSION):
-            raise SettingsError(
-                f"the ledger has schema version {known.get('schema_version')} and this akin knows {SCHEMA_VERSION}; "
-                "install the akin that wrote it, or restore a backup"
-            )
-    return Ledger(database)
+    try:
+        with database.write() as connection:
+            _prepare(database, connection)
+        return Ledger(database)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _prepare(database: Database, connection: Connection) -> None:
+    database.lock(connection, "schema")
+    metadata.create_all(connection)
+    known = {row.key: row.value for row in connection.execute(select(meta))}
+    if not known:
+        rows = [
+            {"key": "schema_version", "value": str(SCHEMA_VERSION)},
+            {"key": "tombstone_salt", "value": secrets.token_hex(32)},
+        ]
+        connection.execute(insert(meta), rows)
+    elif known.get("schema_version") != str(SCHEMA_VERSION):
+        raise SettingsError(
+            f"the ledger has schema version {known.get('schema_version')} and this akin knows {SCHEMA_VERSION}; "
+            "install the akin that wrote it, or restore a backup"
+        )

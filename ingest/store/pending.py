@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, or_, select, update
 
 from ingest.store.database import Database, chunks, moment, now
 from ingest.store.records import SetAside
@@ -49,9 +49,10 @@ class PendingStore:
         attempts: dict[str, int] = {}
         with self._database.write() as connection:
             for some in chunks(item_ids):
+                free = in_turn(pending.c.item_id.in_(some), pending.c.leased_until <= now(), skip_locked=True)
                 statement = (
                     update(pending)
-                    .where(pending.c.item_id.in_(some), pending.c.leased_until <= now())
+                    .where(pending.c.item_id.in_(free))
                     .values(
                         lease=lease,
                         leased_until=now() + int(seconds * MICROSECONDS),
@@ -73,7 +74,8 @@ class PendingStore:
         if forgive:
             values["attempts"] = case((pending.c.attempts > 0, pending.c.attempts - 1), else_=0)
         with self._database.write() as connection:
-            connection.execute(update(pending).where(pending.c.lease == lease).values(values))
+            mine = in_turn(pending.c.lease == lease)
+            connection.execute(update(pending).where(pending.c.item_id.in_(mine)).values(values))
 
     def due(self, limit: int, *, put_off: float) -> list[tuple[str, int]]:
         """Ids that are due and free with their attempts so far, fewest attempts first; they are due again later."""
@@ -86,8 +88,8 @@ class PendingStore:
             later = now() + int(put_off * MICROSECONDS)
             with self._database.write() as connection:
                 for some in chunks([item_id for item_id, _ in found]):
-                    statement = update(pending).where(pending.c.item_id.in_(some), pending.c.due_at <= now())
-                    connection.execute(statement.values(due_at=later))
+                    still = in_turn(pending.c.item_id.in_(some), pending.c.due_at <= now())
+                    connection.execute(update(pending).where(pending.c.item_id.in_(still)).values(due_at=later))
         return found
 
     def make_due(self, item_ids: Sequence[str] | None = None, *, break_leases: bool = False) -> None:
@@ -95,23 +97,27 @@ class PendingStore:
         values: dict[str, Any] = {"due_at": 0} | ({"leased_until": 0, "lease": None} if break_leases else {})
         with self._database.write() as connection:
             if item_ids is None:
-                connection.execute(update(pending).values(values))
-            else:
-                for some in chunks(item_ids):
-                    connection.execute(update(pending).where(pending.c.item_id.in_(some)).values(values))
+                connection.execute(update(pending).where(pending.c.item_id.in_(in_turn())).values(values))
+            for some in chunks(sorted(item_ids or ())):
+                these = in_turn(pending.c.item_id.in_(some))
+                connection.execute(update(pending).where(pending.c.item_id.in_(these)).values(values))
 
     def add_missing(self, connection: Connection, generation: str, *, job_id: str) -> int:
         """Make pending whatever does not stand in a generation as it should; returns how many there are."""
         missing = [row.item_id for row in connection.execute(_missing(generation))]
+        self.ensure(connection, missing, job_id=job_id)
+        return len(missing)
+
+    def ensure(self, connection: Connection, item_ids: Sequence[str], *, job_id: str) -> None:
+        """Make items pending and due at once, unless they are pending already."""
         insert = self._database.insert(pending).on_conflict_do_nothing(index_elements=["item_id"])
         stamp = connection.execute(select(now())).scalar_one()
         rows = [
             {"item_id": item_id, "job_id": job_id, "created_at": stamp, "due_at": 0, "leased_until": 0, "attempts": 0}
-            for item_id in missing
+            for item_id in item_ids
         ]
         for some in chunks(rows):
             connection.execute(insert, some)
-        return len(missing)
 
     def stands_aside(self, claim: Claim, reasons: dict[str, str]) -> None:
         """Set items aside with a reason each, unless they changed since the claim was made."""
@@ -167,6 +173,12 @@ class PendingStore:
         with self._database.read() as connection:
             age = connection.execute(select(now() - func.min(pending.c.created_at))).scalar_one()
         return None if age is None else max(0.0, age / MICROSECONDS)
+
+
+def in_turn(*conditions: ColumnElement[bool], skip_locked: bool = False) -> Select[tuple[str]]:
+    """The ids of pending rows, locked in their order: who locks in any other waits for somebody who waits for him."""
+    query = select(pending.c.item_id).where(*conditions).order_by(pending.c.item_id)
+    return query.with_for_update(skip_locked=skip_locked)
 
 
 def set_aside_record(row: Row[Any]) -> SetAside:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from ingest.encoder.protocol import Vectors
 from ingest.store.database import Database, chunks
+from ingest.store.pending import PendingStore, in_turn
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, items, pending, placements, vectors
 
@@ -28,8 +29,9 @@ class Placement:
 class PlacementStore:
     """The placements and vectors tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pending_store: PendingStore) -> None:
         self._database = database
+        self._pending = pending_store
 
     def of(self, generation: str, item_ids: Iterable[str]) -> dict[str, Placement]:
         """What is known of those items in that generation."""
@@ -62,7 +64,9 @@ class PlacementStore:
         writes are not those that we wrote to.
         """
         with self._database.write() as connection:
-            standing = _versions(connection, list(read))
+            # Which generations receive writes must stay as it is until what follows from it is committed.
+            self._database.lock(connection, "generations", shared=True)
+            standing = _versions(connection, sorted(read))
             receiving = set(
                 connection.execute(select(generations.c.name).where(generations.c.state.in_(_RECEIVE_WRITES))).scalars()
             )
@@ -70,12 +74,15 @@ class PlacementStore:
             unfinished = set(read) if receiving != generation_names else moved_on
             _forget_vectors(connection, [p.item_id for p in placed if not p.present])
             self._database.upsert(connection, placements, [_row(p, unknown=p.item_id in moved_on) for p in placed])
-            for some in chunks([item_id for item_id in read if item_id not in unfinished]):
-                done = (pending.c.item_id.in_(some), pending.c.lease == lease)
-                connection.execute(delete(pending).where(*done))
-            for some in chunks(unfinished):
-                again = update(pending).where(pending.c.item_id.in_(some), pending.c.lease == lease)
-                connection.execute(again.values(leased_until=0, lease=None, due_at=0))
+            for some in chunks(sorted(read.keys() - unfinished)):
+                done = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
+                connection.execute(delete(pending).where(pending.c.item_id.in_(done)))
+            for some in chunks(sorted(unfinished)):
+                again = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
+                values = {"leased_until": 0, "lease": None, "due_at": 0}
+                connection.execute(update(pending).where(pending.c.item_id.in_(again)).values(values))
+            # Past the end of our lease somebody else may have struck them off, before we overwrote what he placed.
+            self._pending.ensure(connection, sorted(moved_on), job_id=lease)
         return sorted(unfinished)
 
     def record_built(self, placed: Sequence[Placement]) -> None:
@@ -142,7 +149,8 @@ def _row(placement: Placement, *, unknown: bool) -> dict[str, str | int | bool |
 def _versions(connection: Connection, item_ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for some in chunks(item_ids):
-        query = select(items.c.item_id, items.c.version).where(items.c.item_id.in_(some)).with_for_update()
+        query = select(items.c.item_id, items.c.version).where(items.c.item_id.in_(some))
+        query = query.order_by(items.c.item_id).with_for_update()
         found |= {row.item_id: row.version for row in connection.execute(query)}
     return found
 

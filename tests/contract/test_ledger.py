@@ -272,7 +272,7 @@ def test_writers_of_one_new_item_do_not_overwrite_each_other_unseen(ledger: Ledg
 
 def test_a_lower_version_never_wins_a_race(ledger: Ledger) -> None:
     for n in range(10):
-        all_at_once([lambda v=v: write(ledger, item(f"i{n}", f"text {v}", version=v)) for v in (3, 1, 4, 2)])
+        all_at_once([lambda v=v, i=f"i{n}": write(ledger, item(i, f"text {v}", version=v)) for v in (3, 1, 4, 2)])
 
         stored = ledger.items.get(f"i{n}")
         assert stored is not None

@@ -98,3 +98,8 @@ def test_progress_is_told(tiny_source: Path, tmp_path: Path) -> None:
     export_model(str(tiny_source), tmp_path / "out", recipe="fp32", progress=said.append)
 
     assert [line.split()[0] for line in said] == ["exporting", "storing", "comparing"]
+
+
+def test_one_text_is_too_few_to_measure_on(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="two texts"):
+        export_model(None, tmp_path / "out", texts=["alone"])

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from ingest.encoder import onnx
 from ingest.encoder.artifact import Artifact, read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.tokens import MAX_PIECES, TextTokenizer
@@ -179,3 +181,18 @@ def test_int8_stays_on_the_cpu_beside_a_gpu_and_says_why(caplog: pytest.LogCaptu
         assert encoder.provider == "CPUExecutionProvider"
 
     assert "cannot run this recipe" in caplog.text
+
+
+def test_weights_of_full_range_are_run_without_saturating_and_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = read_artifact(default_artifact())
+    foreign = dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, reduced_range=False))
+    monkeypatch.setattr(onnx, "needs_reduced_range", lambda: True)
+
+    with OnnxEncoder(artifact) as own, OnnxEncoder(foreign) as encoder:
+        assert np.einsum("nd,nd->n", own.embed(MATES), encoder.embed(MATES)).min() > 0.99
+
+    assert [record.message.split(",")[0] for record in caplog.records][
+        -1
+    ] == "encoder was exported for another processor"

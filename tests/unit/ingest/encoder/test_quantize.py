@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -7,29 +5,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ingest.encoder.artifact import read_artifact
-from ingest.encoder.quantize import find_recipe, needs_reduced_range
+from ingest.encoder.quantize import find_recipe
 from ingest.encoder.smoothing import smooth, weighted_inputs
 from ingest.errors import ArtifactError
 from tests.artifacts import default_artifact
-
-
-@pytest.mark.parametrize(
-    ("flags", "reduced"),
-    [
-        ("flags\t: fpu sse2 avx2 avx512f", True),
-        ("flags\t: fpu avx2 avx512_vnni", False),
-        ("flags\t: fpu avx2 avx_vnni", False),
-        ("Features\t: fp asimd asimddp", False),
-    ],
-)
-def test_weights_keep_seven_bits_only_where_products_saturate(tmp_path: Path, flags: str, reduced: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}\n")
-
-    assert needs_reduced_range(tmp_path / "cpuinfo") is reduced
-
-
-def test_an_unknown_processor_gets_the_weights_that_are_right_everywhere(tmp_path: Path) -> None:
-    assert needs_reduced_range(tmp_path / "nothing")
 
 
 def test_an_unknown_recipe_is_refused() -> None:

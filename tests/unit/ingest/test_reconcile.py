@@ -1,0 +1,678 @@
+"""Reconcile makes the index agree with the ledger, whatever happened to the messages, the workers and the index."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from ingest.errors import InvalidInputError, NotFoundError, StorageFullError, UnavailableError
+from ingest.index.filters import parse_filter
+from ingest.items import AttributeType, Item
+from ingest.reconcile import MAX_ATTEMPTS, Reconciled, Reconciler, batch_size, centred, sweep
+from ingest.reindex import Reindexer
+from ingest.store.records import GenerationState, SetAside
+from ingest.submit import submit_items
+from ingest.text import render
+from tests.fakes import HashingEncoder, Installation, installation
+
+
+class RecordingEncoder(HashingEncoder):
+    """Remembers what it embedded, and does on the way what a test asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[str]] = []
+        self.before: Callable[[], None] = lambda: None
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self.calls.append(list(texts))
+        self.before()
+        if any("untokenizable" in text for text in texts):
+            raise ValueError("the tokenizer failed")
+        return super().embed(texts)
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for call in self.calls for text in call]
+
+
+@dataclass
+class FaultyIndex:
+    """An index whose writes do, before or after they are applied, what a test asks for."""
+
+    index: Any
+    before_upsert: Callable[[Sequence[Any]], None] = lambda _: None
+    after_upsert: Callable[[Sequence[Any]], None] = lambda _: None
+
+    def open(self, name: str) -> "FaultyCollection":
+        return FaultyCollection(self, self.index.open(name))
+
+
+@dataclass
+class FaultyCollection:
+    faults: FaultyIndex
+    collection: Any
+
+    def upsert(self, points: Sequence[Any]) -> None:
+        self.faults.before_upsert(points)
+        self.collection.upsert(points)
+        self.faults.after_upsert(points)
+
+    def delete(self, item_ids: Sequence[str]) -> None:
+        self.collection.delete(item_ids)
+
+
+@dataclass
+class RecordingQueue:
+    """Keeps every message; takes none while it is away."""
+
+    messages: list[list[str]] = field(default_factory=list)
+    away: bool = False
+
+    def wake(self, item_ids: Sequence[str]) -> bool:
+        if not self.away:
+            self.messages.append(list(item_ids))
+        return not self.away
+
+    def ping(self) -> None: ...
+
+
+@pytest.fixture
+def encoder() -> RecordingEncoder:
+    return RecordingEncoder()
+
+
+@pytest.fixture
+def akin(tmp_path: Path, encoder: RecordingEncoder) -> Iterator[Installation]:
+    with installation(tmp_path, encoder=encoder) as made:
+        yield made
+
+
+def item(item_id: str, text: str = "", **fields: Any) -> Item:
+    return Item(item_id=item_id, text=text or f"text of {item_id}", **fields)
+
+
+def submit(akin: Installation, *items: Item) -> None:
+    submit_items(akin.ledger, akin.queue, akin.settings, items)
+
+
+def faulty(akin: Installation, index: FaultyIndex) -> Reconciler:
+    return Reconciler(akin.settings, akin.ledger, index, akin.encoders)
+
+
+def placed_ids(akin: Installation, generation: str = "first") -> set[str]:
+    return set(akin.index.open(generation).ids())
+
+
+def vector_of(akin: Installation, item_id: str, generation: str = "first") -> np.ndarray | None:
+    return akin.index.open(generation).vectors([item_id]).get(item_id)
+
+
+def expected_vector(akin: Installation, text: str) -> np.ndarray:
+    return HashingEncoder().embed([render(akin.settings.text_template, item("x", text))])[0]
+
+
+# --- What is embedded -------------------------------------------------------------------------------------------------
+
+
+def test_items_are_placed_with_vector_and_payload(akin: Installation) -> None:
+    submit(akin, item("a", "red bird", attributes={"year": 1990}, categories=("birds",)), item("b"))
+
+    assert akin.reconciler.reconcile(["a", "b"]) == Reconciled(placed=2)
+
+    collection = akin.index.open("first")
+    assert placed_ids(akin) == {"a", "b"}
+    assert akin.ledger.pending.count() == 0
+    declared = akin.settings.attributes
+    assert collection.matching_ids(["a", "b"], parse_filter({"eq": {"year": 1990}}, declared)) == {"a"}
+    assert collection.matching_ids(["a", "b"], parse_filter({"eq": {"categories": "birds"}}, declared)) == {"a"}
+
+
+def test_changed_attributes_update_the_payload_and_embed_nothing(akin: Installation, encoder: RecordingEncoder) -> None:
+    submit(akin, item("a", attributes={"year": 1990}))
+    akin.reconciler.reconcile(["a"])
+    encoder.calls.clear()
+
+    submit(akin, item("a", attributes={"year": 2000}))
+    assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+
+    assert encoder.calls == []
+    assert akin.ledger.placements.of("first", ["a"])["a"].version == 2
+    filters = [parse_filter({"eq": {"year": year}}, akin.settings.attributes) for year in (1990, 2000)]
+    assert [akin.index.open("first").matching_ids(["a"], f) for f in filters] == [set(), {"a"}]
+
+
+def test_the_same_text_is_embedded_once_for_all_items_and_times(akin: Installation, encoder: RecordingEncoder) -> None:
+    submit(akin, item("a", "same text"), item("b", "same text"), item("c", "another"))
+    akin.reconciler.reconcile(["a", "b", "c"])
+    submit(akin, item("d", "same text"), item("c", "same text"))
+    akin.reconciler.reconcile(["d", "c"])
+
+    assert sorted(encoder.texts) == ["another", "same text"]
+    assert np.array_equal(vector_of(akin, "d"), vector_of(akin, "a"))
+
+
+def test_nothing_pending_is_a_no_op(akin: Installation, encoder: RecordingEncoder) -> None:
+    submit(akin, item("a"))
+    akin.reconciler.reconcile(["a"])
+    encoder.calls.clear()
+
+    assert akin.reconciler.reconcile(["a", "never there"]) == Reconciled()
+    assert akin.reconciler.reconcile([]) == Reconciled()
+    assert encoder.calls == []
+
+
+def test_deleted_items_leave_the_index(akin: Installation) -> None:
+    akin.add_items([item("a"), item("b")])
+    akin.delete_items(["a"], place=False)
+
+    assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+
+    assert placed_ids(akin) == {"b"}
+    assert akin.ledger.placements.present_ids("first") == {"b"}
+
+
+def test_an_item_deleted_before_it_was_placed_is_in_order(akin: Installation, encoder: RecordingEncoder) -> None:
+    submit(akin, item("a"))
+    akin.delete_items(["a"], place=False)
+
+    assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+
+    assert (placed_ids(akin), encoder.calls, akin.ledger.pending.count()) == (set(), [], 0)
+
+
+def test_a_generation_that_catches_up_gets_every_write_too(akin: Installation) -> None:
+    akin.add_items([item("a"), item("b")])
+    second = RecordingEncoder()
+    second.fingerprint = "e" * 64
+    akin.begin_next("second", second)
+
+    akin.add_items([item("c"), item("a", "changed")])
+    akin.delete_items(["b"])
+
+    assert placed_ids(akin, "first") == placed_ids(akin, "second") == {"a", "c"}
+    assert sorted(second.texts) == ["changed", "text of a", "text of b", "text of c"]
+
+
+def test_without_a_live_generation_items_stay_pending(tmp_path: Path) -> None:
+    with installation(tmp_path, live=False) as akin:
+        submit(akin, item("a"))
+
+        with pytest.raises(UnavailableError):
+            akin.reconciler.reconcile(["a"])
+
+        akin.ledger.pending.make_due()
+        assert akin.ledger.pending.due(10, put_off=0) == [("a", 0)]
+
+
+def test_vectors_are_centred_on_the_mean_of_their_generation() -> None:
+    mean = np.array([0.5, 0.0], dtype=np.float32)
+    vector = np.array([0.5, 0.5], dtype=np.float32)
+
+    assert np.allclose(centred(vector, mean), [0, 1])
+    assert np.array_equal(centred(vector, None), vector)
+    assert np.array_equal(centred(mean, mean), mean)  # no direction is left: better the old one than NaN
+
+
+# --- Bad items ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_that_cannot_be_embedded_is_set_aside_and_the_others_are_placed(akin: Installation) -> None:
+    submit(akin, item("a"), item("bad", "untokenizable"), item("b"), item("bad too", "untokenizable"))
+
+    assert akin.reconciler.reconcile(["a", "bad", "b", "bad too"]) == Reconciled(placed=2, set_aside=2)
+
+    assert placed_ids(akin) == {"a", "b"}
+    assert akin.ledger.pending.count() == 0
+    aside = akin.ledger.pending.set_aside()
+    assert {(s.item_id, s.reason) for s in aside} == {
+        ("bad", "it cannot be embedded: the tokenizer failed"),
+        ("bad too", "it cannot be embedded: the tokenizer failed"),
+    }
+
+
+def test_a_point_that_the_index_refuses_is_set_aside_and_the_others_are_placed(akin: Installation) -> None:
+    def refuse(points: Sequence[Any]) -> None:
+        if any(point.item_id == "i37" for point in points):
+            raise InvalidInputError("not_finite", "the vector is not finite")
+
+    ids = [f"i{n}" for n in range(100)]
+    submit(akin, *map(item, ids))
+
+    outcome = faulty(akin, FaultyIndex(akin.index, before_upsert=refuse)).reconcile(ids)
+
+    assert outcome == Reconciled(placed=99, set_aside=1)
+    assert placed_ids(akin) == set(ids) - {"i37"}
+    [aside] = akin.ledger.pending.set_aside()
+    assert (aside.item_id, aside.reason) == ("i37", "the index refused it: the vector is not finite")
+
+
+def test_what_was_set_aside_is_placed_once_its_text_is_mended(akin: Installation) -> None:
+    submit(akin, item("a", "untokenizable"))
+    akin.reconciler.reconcile(["a"])
+
+    akin.add_items([item("a", "mended")])
+
+    assert akin.ledger.pending.set_aside() == []
+    assert placed_ids(akin) == {"a"}
+
+
+# --- Lost workers -------------------------------------------------------------------------------------------------------
+
+
+def test_batches_are_bisected_after_two_losses() -> None:
+    assert [batch_size(attempts, 256) for attempts in range(6)] == [256, 256, 16, 1, 1, 1]
+    assert [batch_size(attempts, 1) for attempts in range(4)] == [1, 1, 1, 1]
+
+
+def test_an_item_that_kills_its_workers_is_set_aside_after_four_and_harms_nobody_else(tmp_path: Path) -> None:
+    # given 256 items, one of which takes its worker with it
+    with installation(tmp_path, lease_seconds=0.02, batch_items=256) as akin:
+        ids = [f"i{n}" for n in range(256)]
+        queue = RecordingQueue()
+        submit_items(akin.ledger, queue, akin.settings, list(map(item, ids)))
+        patient = akin.settings.model_copy(update={"lease_seconds": 60.0})
+        survivor = Reconciler(patient, akin.ledger, akin.index, akin.encoders)
+        losses = []
+
+        # when workers take what the queue and the sweep give them
+        while akin.ledger.pending.count():
+            for batch in queue.messages:
+                if "i77" in batch and len(losses) < 20 and attempts_so_far(akin, "i77") < MAX_ATTEMPTS:
+                    akin.ledger.pending.claim(batch, lease=f"lost{len(losses)}", seconds=0.02)  # and never released
+                    losses.append(len(batch))
+                else:
+                    survivor.reconcile(batch)
+            queue.messages.clear()
+            time.sleep(0.03)
+            akin.ledger.pending.make_due()
+            sweep(akin.settings, akin.ledger, queue)
+
+        # then it cost four workers, in ever smaller batches, and 255 items are placed
+        assert losses == [256, 256, 16, 1]
+        assert placed_ids(akin) == set(ids) - {"i77"}
+        [aside] = akin.ledger.pending.set_aside()
+        assert isinstance(aside, SetAside)
+        assert (aside.item_id, aside.attempts) == ("i77", 4)
+        assert "lost 4 times" in aside.reason
+
+
+def attempts_so_far(akin: Installation, item_id: str) -> int:
+    akin.ledger.pending.make_due()
+    return dict(akin.ledger.pending.due(10_000, put_off=0)).get(item_id, 0)
+
+
+def test_a_crash_between_index_and_ledger_is_repaired_by_the_next_worker(akin: Installation) -> None:
+    # given a worker that dies after its points were stored and before it could say so
+    def die(_: Sequence[Any]) -> None:
+        raise KeyboardInterrupt
+
+    submit(akin, item("a"))
+    with pytest.raises(KeyboardInterrupt):
+        faulty(akin, FaultyIndex(akin.index, after_upsert=die)).reconcile(["a"])
+    assert placed_ids(akin) == {"a"}
+    assert akin.ledger.placements.of("first", ["a"]) == {}
+
+    # when the item is deleted and somebody else takes over
+    akin.delete_items(["a"])
+
+    # then it is gone
+    assert placed_ids(akin) == set()
+
+
+@pytest.mark.parametrize("when", ["before_upsert", "after_upsert"])
+def test_an_index_that_is_away_is_not_held_against_the_items(akin: Installation, when: str) -> None:
+    def away(_: Sequence[Any]) -> None:
+        raise UnavailableError("the index does not answer")
+
+    submit(akin, item("a"), item("b"))
+    reconciler = faulty(akin, FaultyIndex(akin.index, **{when: away}))
+
+    for _ in range(MAX_ATTEMPTS + 2):
+        with pytest.raises(UnavailableError):
+            reconciler.reconcile(["a", "b"])
+
+    akin.ledger.pending.make_due()
+    assert sorted(akin.ledger.pending.due(10, put_off=0)) == [("a", 0), ("b", 0)]
+    assert akin.reconciler.reconcile(["a", "b"]) == Reconciled(placed=2)
+
+
+def test_items_wait_a_little_before_an_index_that_was_away_is_asked_again(akin: Installation) -> None:
+    akin.index.close("first")
+    akin.index.drop("first")
+    submit(akin, item("a"))
+
+    with pytest.raises(NotFoundError):
+        akin.reconciler.reconcile(["a"])
+
+    assert akin.ledger.pending.due(10, put_off=0) == []
+    assert akin.ledger.pending.count() == 1
+
+
+# --- At the same time ---------------------------------------------------------------------------------------------------
+
+
+def in_thread(call: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread
+
+
+def test_workers_at_the_same_items_place_each_once(akin: Installation, encoder: RecordingEncoder) -> None:
+    ids = [f"i{n}" for n in range(120)]
+    submit(akin, *map(item, ids))
+    outcomes: list[Reconciled] = []
+
+    workers = [
+        in_thread(lambda o=order: outcomes.append(akin.reconciler.reconcile(o))) for order in (ids, ids[::-1], ids)
+    ]
+    for worker in workers:
+        worker.join()
+
+    assert sum(outcome.placed for outcome in outcomes) == 120
+    assert len(encoder.texts) == 120
+    assert placed_ids(akin) == set(ids)
+    assert akin.ledger.pending.count() == 0
+
+
+def reconcile_while(akin: Installation, encoder: RecordingEncoder, meanwhile: Callable[[], None]) -> list[Reconciled]:
+    """Reconcile "a"; `meanwhile` happens while its text is being embedded."""
+    embedding, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        embedding.set()
+        assert go_on.wait(20)
+
+    encoder.before = wait
+    outcomes: list[Reconciled] = []
+    worker = in_thread(lambda: outcomes.append(akin.reconciler.reconcile(["a"])))
+    assert embedding.wait(20)
+    encoder.before = lambda: None
+    meanwhile()
+    go_on.set()
+    worker.join()
+    return outcomes
+
+
+def test_a_write_while_the_item_is_embedded_wins(akin: Installation, encoder: RecordingEncoder) -> None:
+    submit(akin, item("a", "old words"))
+
+    outcomes = reconcile_while(akin, encoder, lambda: submit(akin, item("a", "entirely new")))
+
+    assert outcomes == [Reconciled(again=1)]
+    assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+    assert np.allclose(vector_of(akin, "a"), expected_vector(akin, "entirely new"), atol=1e-6)
+    assert akin.ledger.placements.of("first", ["a"])["a"].version == 2
+
+
+def test_a_deletion_while_the_item_is_embedded_wins(akin: Installation, encoder: RecordingEncoder) -> None:
+    submit(akin, item("a"))
+
+    outcomes = reconcile_while(akin, encoder, lambda: akin.delete_items(["a"], place=False))
+
+    assert outcomes == [Reconciled(again=1)]
+    assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+    assert placed_ids(akin) == set()
+
+
+def test_a_generation_that_begins_while_an_item_is_embedded_gets_it_too(
+    akin: Installation, encoder: RecordingEncoder
+) -> None:
+    submit(akin, item("a"))
+
+    outcomes = reconcile_while(akin, encoder, lambda: void(akin.begin_next("second", encoder)))
+
+    assert outcomes == [Reconciled(again=1)]
+    akin.place_all()
+    assert placed_ids(akin, "first") == placed_ids(akin, "second") == {"a"}
+
+
+def void(*_: Any) -> Any: ...
+
+
+def test_no_transaction_is_open_while_embedding(akin: Installation, encoder: RecordingEncoder) -> None:
+    # given a worker in the middle of embedding, another writer is not kept waiting
+    submit(akin, item("a"))
+
+    outcomes = reconcile_while(akin, encoder, lambda: akin.ledger.ping() or submit(akin, item("b")))
+
+    assert outcomes == [Reconciled(placed=1)]
+
+
+def test_work_that_took_longer_than_its_lease_writes_nothing(tmp_path: Path, encoder: RecordingEncoder) -> None:
+    with installation(tmp_path, encoder=encoder, lease_seconds=0.1) as akin:
+        encoder.before = lambda: time.sleep(0.15)
+        submit(akin, item("a"))
+
+        with pytest.raises(UnavailableError, match="lease"):
+            akin.reconciler.reconcile(["a"])
+
+        assert placed_ids(akin) == set()
+        assert akin.ledger.pending.count() == 1
+
+
+# --- The sweep and the disk ---------------------------------------------------------------------------------------------
+
+
+def test_the_sweep_asks_for_what_no_message_reached(akin: Installation) -> None:
+    queue = RecordingQueue(away=True)
+    ids = [f"i{n}" for n in range(300)]
+    submit_items(akin.ledger, queue, akin.settings, list(map(item, ids)))
+    assert sweep(akin.settings, akin.ledger, queue) == 300
+    assert sweep(akin.settings, akin.ledger, queue) == 300  # the broker is still away, so they stay due
+
+    queue.away = False
+    assert sweep(akin.settings, akin.ledger, queue) == 300
+
+    assert [len(batch) for batch in queue.messages] == [128, 128, 44]
+    assert sorted(i for batch in queue.messages for i in batch) == sorted(ids)
+    assert sweep(akin.settings, akin.ledger, queue) == 0  # the messages are on their way
+
+
+def test_a_full_disk_refuses_before_anything_is_written(tmp_path: Path, akin: Installation) -> None:
+    full = akin.settings.model_copy(update={"min_free_bytes": 2**62})
+    submitted = akin.ledger.items.count()
+
+    with pytest.raises(StorageFullError):
+        submit_items(akin.ledger, akin.queue, full, [item("a")])
+
+    assert akin.ledger.items.count() == submitted
+    assert akin.ledger.pending.count() == 0
+
+
+def test_items_wait_while_the_disk_is_full(akin: Installation) -> None:
+    def full(_: Sequence[Any]) -> None:
+        raise StorageFullError("no room")
+
+    submit(akin, item("a"))
+
+    with pytest.raises(StorageFullError):
+        faulty(akin, FaultyIndex(akin.index, before_upsert=full)).reconcile(["a"])
+
+    akin.ledger.pending.make_due()
+    assert akin.ledger.pending.due(10, put_off=0) == [("a", 0)]
+
+
+# --- Whatever happens ---------------------------------------------------------------------------------------------------
+
+IDS = st.sampled_from("abcdefgh")
+TEXTS = st.sampled_from(["red bird", "blue river", "green stone", "two words", "one"])
+YEARS = st.integers(1990, 1993)
+
+
+@dataclass
+class Standing:
+    """What the model knows of an item; `text` is None once it is deleted."""
+
+    version: int
+    text: str | None
+    year: int
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Writes, deletions, re-imports, duplicate, late and reordered messages, faults, restarts and rebuilds, at random.
+
+    However they come, the index holds in the end exactly what a dictionary would, with the last version's vectors.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.model: dict[str, Standing] = {}
+        self.queue = RecordingQueue()
+        self.generations = 1
+        self.opened = ExitStack()
+        self.akin: Installation
+
+    @initialize()
+    def begin(self) -> None:
+        self.akin = self.opened.enter_context(installation(self.folder))
+
+    @rule(items=st.lists(st.tuples(IDS, TEXTS, YEARS), min_size=1, max_size=4), revive=st.booleans())
+    def put(self, items: list[tuple[str, str, int]], revive: bool) -> None:
+        batch = [item(i, text, attributes={"year": year}) for i, text, year in items]
+        submission = submit_items(self.akin.ledger, self.queue, self.akin.settings, batch, revive=revive)
+        refused = set()
+        for n, (i, text, year) in enumerate(items):
+            standing = self.model.get(i)
+            if standing is None:
+                self.model[i] = Standing(1, text, year)
+            elif standing.text is None and not revive:
+                refused.add(n)
+            elif (standing.text, standing.year) != (text, year):
+                self.model[i] = Standing(standing.version + 1, text, year)
+        assert {error.index for error in submission.errors} == refused
+
+    @rule(i=IDS, text=TEXTS, year=YEARS, step=st.integers(-3, 3))
+    def put_version(self, i: str, text: str, year: int, step: int) -> None:
+        standing = self.model.get(i)
+        version = max(1, (standing.version if standing else 0) + step)
+        offered = item(i, text, attributes={"year": year}, version=version)
+        submission = submit_items(self.akin.ledger, self.queue, self.akin.settings, [offered])
+        newer = standing is None or version > standing.version
+        same = standing is not None and (standing.version, standing.text, standing.year) == (version, text, year)
+        assert bool(submission.errors) == (not newer and not same)
+        if newer:
+            self.model[i] = Standing(version, text, year)
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=3))
+    def delete(self, ids: list[str]) -> None:
+        self.akin.queue = self.queue
+        self.akin.delete_items(ids, place=False)
+        for i in set(ids):
+            if (standing := self.model.get(i)) and standing.text is not None:
+                self.model[i] = Standing(standing.version + 1, None, 0)
+
+    @precondition(lambda self: self.queue.messages)
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        """Any message, however old, and as often as it likes."""
+        self.akin.reconciler.reconcile(data.draw(st.sampled_from(self.queue.messages[-20:])))
+
+    @rule(away=st.booleans())
+    def broker(self, away: bool) -> None:
+        self.queue.away = away
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=8, unique=True), applied=st.booleans())
+    def fail_in_the_index(self, ids: list[str], applied: bool) -> None:
+        def away(_: Sequence[Any]) -> None:
+            raise UnavailableError("the connection was lost")
+
+        faults = {"after_upsert" if applied else "before_upsert": away}
+        try:
+            faulty(self.akin, FaultyIndex(self.akin.index, **faults)).reconcile(ids)
+        except UnavailableError:
+            return
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=4, unique=True))
+    def change_during_work(self, ids: list[str]) -> None:
+        """A worker stores its points, and the first item changes before it records them."""
+        once = iter([0])
+
+        def change(_: Sequence[Any]) -> None:
+            if next(once, None) is not None:
+                self.put([(ids[0], "changed meanwhile", 1999)], revive=False)
+
+        faulty(self.akin, FaultyIndex(self.akin.index, after_upsert=change)).reconcile(ids)
+
+    @rule()
+    def restart(self) -> None:
+        self.opened.close()
+        self.opened = ExitStack()
+        self.akin = self.opened.enter_context(installation(self.folder, live=False))
+        self.akin.encoders.add(HashingEncoder())
+        self.akin.ledger.pending.make_due(break_leases=True)
+
+    @precondition(lambda self: self.generations < 4 and not self.akin.ledger.generations.under_way())
+    @rule()
+    def begin_generation(self) -> None:
+        self.generations += 1
+        name = f"g{self.generations}"
+        self.akin._begin(name, HashingEncoder(), GenerationState.BUILDING)
+        self.akin.ledger.generations.catch_up(name, mean=None, items=0, job_id=name)
+
+    @precondition(lambda self: self.akin.ledger.generations.under_way())
+    @rule()
+    def switch(self) -> None:
+        under_way = self.akin.ledger.generations.under_way()
+        assert under_way is not None
+        self.akin.go_live(under_way.name)
+
+    @rule()
+    def roll_back(self) -> None:
+        reindexer = Reindexer(self.akin.settings, self.akin.ledger, self.akin.index, self.akin.encoders, void)
+        try:
+            reindexer.rollback()
+        except NotFoundError:
+            return
+
+    def drain(self) -> None:
+        self.queue.away = False
+        for _ in range(50):
+            if not self.akin.ledger.pending.count():
+                return
+            self.akin.ledger.pending.make_due()
+            self.queue.messages.clear()
+            sweep(self.akin.settings, self.akin.ledger, self.queue)
+            for message in list(self.queue.messages):
+                self.akin.reconciler.reconcile(message)
+        raise AssertionError("items are pending for ever")
+
+    def check(self) -> None:
+        ledger, declared = self.akin.ledger, {"year": AttributeType.INTEGER}
+        standing = {i: s for i, s in self.model.items() if s.text is not None}
+        assert ledger.pending.set_aside() == []
+        live = ledger.generations.live()
+        assert live is not None
+        collection = self.akin.index.open(live.name)
+        assert sorted(collection.ids()) == sorted(standing)
+        assert ledger.placements.present_ids(live.name) == set(standing)
+        versions = {i: p.version for i, p in ledger.placements.of(live.name, standing).items()}
+        assert versions == {i: s.version for i, s in standing.items()}
+        for i, vector in collection.vectors(list(standing)).items():
+            text = standing[i].text
+            assert text is not None
+            assert np.allclose(vector, expected_vector(self.akin, text), atol=1e-6)
+        for year in (*range(1990, 1994), 1999):
+            having = {i for i, s in standing.items() if s.year == year}
+            assert collection.matching_ids(list(standing), parse_filter({"eq": {"year": year}}, declared)) == having
+
+    def teardown(self) -> None:
+        if hasattr(self, "akin"):
+            self.drain()
+            self.check()
+        self.opened.close()
+
+
+AnyOrder.TestCase.settings = hypothesis_settings(max_examples=20, stateful_step_count=30)
+TestAnyOrder = pytest.mark.slow(AnyOrder.TestCase)
