@@ -1,5 +1,6 @@
 """akin's command line, and the only place that wires the programs together. Nothing imports this module."""
 
+import gc
 import sys
 import threading
 import time
@@ -130,6 +131,7 @@ def everything(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "uvic
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=20,
         )
         yield catalogue, queue, uvicorn.Server(config)
@@ -204,6 +206,9 @@ def up(
         )
     check_port(settings)
     with everything(settings) as (_, _, server):
+        # What lives as long as the process need not be looked at again by every collection.
+        gc.collect()
+        gc.freeze()
         url = f"http://{settings.host}:{settings.port}"
         with announce_server(settings.home, url):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)

@@ -72,10 +72,11 @@ def judge(
 ) -> Verdict:
     """Judge a generation that has caught up. Writes may go on meanwhile; what they leave pending is allowed for."""
     items = ledger.items.count()
-    aside = len(ledger.pending.set_aside(limit=items + 1))
+    aside = [one.item_id for one in ledger.pending.set_aside(limit=items + 1)]
+    as_before = sum(p.present for p in ledger.placements.of(candidate.name, aside).values())
     checks = [
-        _count(collection.count(), items - aside, slack=ledger.pending.count()),
-        _failed(aside, items, settings.gate_failed_share),
+        _count(collection.count(), items - len(aside) + as_before, slack=ledger.pending.count()),
+        _failed(len(aside), items, settings.gate_failed_share),
         _recall(collection, settings.gate_recall),
     ]
     live = ledger.generations.live()

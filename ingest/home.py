@@ -2,14 +2,18 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import orjson
 
 from ingest.errors import HomeInUseError, SettingsError
+
+LOOKING_SECONDS = 0.5  # whoever only looks whether the folder is held has it for an instant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +36,45 @@ def hold_home(home: Path) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(f"the data folder {home} cannot be made or written: {error.strerror}") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(lock, fcntl.LOCK_EX, patience=LOOKING_SECONDS):
             raise HomeInUseError(
                 f"another akin process has the data folder {home} open; stop it, or set AKIN_HOME to another folder"
-            ) from error
+            )
+        _note(home).unlink(missing_ok=True)  # left by a server that was killed
         yield
 
 
 def is_held(home: Path) -> bool:
     """Whether some process holds the folder."""
-    if not (home / "lock").exists():
-        return False
     try:
-        with hold_home(home):
-            return False
-    except HomeInUseError:
-        return True
+        lock = (home / "lock").open("a")
+    except FileNotFoundError:
+        return False
+    with lock:
+        return not _locked(lock, fcntl.LOCK_SH, patience=0)
+
+
+def _locked(lock: IO[str], kind: int, *, patience: float) -> bool:
+    """Take the lock within that many seconds, or say that somebody else has it."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 @contextmanager
 def announce_server(home: Path, url: str) -> Iterator[None]:
     """Leave a note in the folder that says where the API is, for commands run beside it."""
-    note = home / "server.json"
-    note.write_bytes(orjson.dumps({"url": url, "process_id": os.getpid()}))
+    note = _note(home)
+    unfinished = note.with_suffix(".tmp")
+    unfinished.write_bytes(orjson.dumps({"url": url, "process_id": os.getpid()}))
+    unfinished.replace(note)  # in one step: whoever reads it reads all of it
     try:
         yield
     finally:
@@ -65,8 +83,12 @@ def announce_server(home: Path, url: str) -> Iterator[None]:
 
 def running_server(home: Path) -> RunningServer | None:
     """The akin that serves this folder, if one does."""
-    note = home / "server.json"
-    if not note.exists() or not is_held(home):
+    try:
+        found = orjson.loads(_note(home).read_bytes())
+    except FileNotFoundError:
         return None
-    found = orjson.loads(note.read_bytes())
-    return RunningServer(url=found["url"], process_id=found["process_id"])
+    return RunningServer(url=found["url"], process_id=found["process_id"]) if is_held(home) else None
+
+
+def _note(home: Path) -> Path:
+    return home / "server.json"

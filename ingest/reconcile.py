@@ -8,7 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,8 @@ class Reconciler:
         worn_out = [item_id for item_id, attempts in claim.attempts.items() if attempts > MAX_ATTEMPTS]
         reason = f"the worker was lost {MAX_ATTEMPTS} times while it worked on this item"
         reasons = dict.fromkeys(worn_out, reason)
+        # This time they are not tried, only found to have been tried too often.
+        claim = replace(claim, attempts=claim.attempts | dict.fromkeys(worn_out, MAX_ATTEMPTS))
         rows = self._ledger.items.get_many([i for i in claim.attempts if i not in reasons], deleted=True)
         generations = self._ledger.generations.receiving_writes()
         if not generations:

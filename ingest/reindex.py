@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from ingest.build import LEAST_ITEMS_FOR_MEAN, Built, build_in_child
 from ingest.encoder.library import EncoderLibrary
-from ingest.errors import ConflictError, NotFoundError, UnavailableError
+from ingest.errors import AkinError, ConflictError, NotFoundError, UnavailableError
 from ingest.gate import Evaluate, judge
 from ingest.index.protocol import CollectionSpec, Index
 from ingest.settings import Settings
@@ -80,6 +80,8 @@ class Reindexer:
                     self._finish(generation)
             except UnavailableError as error:
                 logger.warning("reindex waits", extra={"generation": generation.name, "reason": str(error)})
+            except AkinError as error:
+                self._end(generation, GenerationState.FAILED, {"reason": str(error)})
             return generation
 
     def activate(self, name: str) -> Generation:

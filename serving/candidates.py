@@ -1,6 +1,7 @@
 """The nearest items to a vector that may be shown: they pass the filter, are not excluded, and are not deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +14,7 @@ from serving.live import View
 SPARE = 4  # more than the page, as an item that was just deleted may stand in the index for some milliseconds
 MOST_EXCLUDED = 10_000  # ids that one query of the index may exclude; what is beyond is fetched and dropped
 
-Shown = tuple[list[Hit], Mapping[str, StoredItem]]  # hits, best first, and the items they name
+Shown = tuple[list[Hit], Mapping[str, StoredItem]]  # hits, best first, and their items where those were asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,11 @@ class Selection:
     filter: Filter | None = None
     exclude_ids: frozenset[str] = frozenset()
     min_score: float | None = None
+    with_items: bool = False  # whether the answer shows fields of its items
 
 
 def nearest(ledger: Ledger, view: View, vector: Vector, selection: Selection, *, with_vectors: bool = False) -> Shown:
-    """At most `selection.limit` hits, best first, and their items as the ledger has them now."""
+    """At most `selection.limit` hits, best first, none of which the ledger has deleted."""
     excluded = tuple(islice(selection.exclude_ids, MOST_EXCLUDED))
     wanted = selection.limit + SPARE
     while True:
@@ -41,8 +43,18 @@ def nearest(ledger: Ledger, view: View, vector: Vector, selection: Selection, *,
         )
         found = view.collection.query(query)
         hits = [hit for hit in found if hit.item_id not in selection.exclude_ids]
-        stored = ledger.items.get_many([hit.item_id for hit in hits])
-        shown = [hit for hit in hits if hit.item_id in stored]
+        present, stored = still_there(ledger, [hit.item_id for hit in hits], with_items=selection.with_items)
+        shown = [hit for hit in hits if hit.item_id in present]
         if len(shown) >= selection.limit or len(found) < wanted:
             return shown[: selection.limit], stored
         wanted *= 2
+
+
+def still_there(
+    ledger: Ledger, item_ids: Sequence[str], *, with_items: bool
+) -> tuple[AbstractSet[str], Mapping[str, StoredItem]]:
+    """Those of the ids that the ledger has not deleted, and their items if they are asked for: reading them costs."""
+    if not with_items:
+        return ledger.items.present(item_ids), {}
+    stored = ledger.items.get_many(item_ids)
+    return stored.keys(), stored

@@ -11,7 +11,7 @@ from ingest.index.protocol import Hit
 from ingest.items import StoredItem
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
-from serving.candidates import SPARE, Selection, Shown, nearest
+from serving.candidates import SPARE, Selection, Shown, nearest, still_there
 from serving.live import View
 
 POPULAR = "popular"
@@ -66,8 +66,9 @@ def popular_hits(ledger: Ledger, view: View, popularity: Popularity, selection: 
     stored: dict[str, StoredItem] = {}
     for pool in _growing_pools(allowed, selection.limit + SPARE):
         matching = view.collection.matching_ids([hit.item_id for hit in pool], selection.filter)
-        stored |= ledger.items.get_many(matching)
-        found.extend(hit for hit in pool if hit.item_id in matching and hit.item_id in stored)
+        present, items = still_there(ledger, list(matching), with_items=selection.with_items)
+        stored |= items
+        found.extend(hit for hit in pool if hit.item_id in present)
         if len(found) >= selection.limit:
             break
     return found[: selection.limit], stored

@@ -6,7 +6,7 @@ from typing import Any
 
 from ingest.errors import InvalidInputError, NotFoundError
 from ingest.events import Event
-from ingest.index.filters import parse_filter
+from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Hit
 from ingest.items import check_id
 from ingest.settings import Settings
@@ -107,6 +107,7 @@ class Recommender:
             filter=parse_filter(request.filter, view.generation.attributes),
             exclude_ids=frozenset((*given, *request.exclude_ids, *seen)),
             min_score=request.min_score,
+            with_items=bool(request.fields),
         )
         profile = taste.profile if request.strategy != POPULAR else None
         if profile is None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.errors import InvalidInputError
-from ingest.index.filters import parse_filter
+from ingest.index.filter_parser import parse_filter
 from ingest.items import check_id
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
@@ -73,6 +73,7 @@ class Searcher:
             filter=parse_filter(request.filter, view.generation.attributes),
             exclude_ids=frozenset(request.exclude_ids),
             min_score=request.min_score,
+            with_items=bool(request.fields),
         )
         vector = view.encode(request.query.strip())
         taste = self._taste(view, request)

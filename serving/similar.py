@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.errors import NotFoundError
-from ingest.index.filters import parse_filter
+from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Vector
 from ingest.items import check_id
 from ingest.settings import Settings
@@ -82,6 +82,7 @@ class SimilarItems:
             filter=parse_filter(request.filter, view.generation.attributes),
             exclude_ids=frozenset((request.item_id, *request.exclude_ids)),
             min_score=request.min_score,
+            with_items=bool(request.fields),
         )
         answer = Recommendations(
             recommendation_id=new_recommendation_id(),

@@ -18,7 +18,7 @@ def register(app: Celery, resources: Callable[[], Resources]) -> None:
     """Add akin's tasks to an app. `resources` is asked when a task runs, in the process that runs it."""
     queue = CeleryQueue(app)
 
-    @app.task(name="akin.reconcile")  # type: ignore[untyped-decorator]
+    @app.task(name="akin.reconcile", shared=False)  # type: ignore[untyped-decorator]
     def reconcile(item_ids: Sequence[str]) -> None:
         """Make the index agree with the ledger for these items."""
         try:
@@ -27,12 +27,12 @@ def register(app: Celery, resources: Callable[[], Resources]) -> None:
             # The items stay pending and the sweep asks again, so a retry here would only do the same twice.
             logger.warning("reconcile put off", extra={"items": len(item_ids), "reason": str(error)})
 
-    @app.task(name="akin.reindex")  # type: ignore[untyped-decorator]
+    @app.task(name="akin.reindex", shared=False)  # type: ignore[untyped-decorator]
     def reindex() -> None:
         """Begin a new generation; the maintenance of this installation takes it from there."""
         resources().reindexer.request()
 
-    retried = {"autoretry_for": (UnavailableError,), "retry_backoff": True, "max_retries": None}
+    retried = {"shared": False, "autoretry_for": (UnavailableError,), "retry_backoff": True, "max_retries": None}
 
     @app.task(name="akin.submit_items", **retried)  # type: ignore[untyped-decorator]
     def submit_items(items: Sequence[Mapping[str, Any]], format: int = 1) -> None:  # noqa: A002 - the message's word

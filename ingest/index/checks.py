@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ingest.errors import InvalidInputError, SettingsError, StorageFullError
-from ingest.index.filters import And, Filter, Not, Or, normal_point, normal_scalar
+from ingest.index.filter_values import normal_point, normal_scalar
+from ingest.index.filters import And, Filter, Not, Or
 from ingest.index.protocol import CollectionSpec, Point, Query, SparseVector, Vector
 from ingest.items import AttributeType, AttributeValue
 

@@ -3,18 +3,30 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, distinct, func, select
+from sqlalchemy import bindparam, distinct, func, select
 
 from ingest.events import Event
 from ingest.store.database import Database, chunks, microseconds, moment
+from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
 from ingest.store.tables import events, items, placements
 
 DAY = 86_400_000_000  # microseconds
 
+_EVENT = (
+    events.c.event_id,
+    events.c.user_id,
+    events.c.item_id,
+    events.c.type,
+    events.c.value,
+    events.c.timestamp,
+    events.c.dwell_ms,
+    events.c.recommendation_id,
+)
+
 # What every recommendation asks; built once, because putting a statement together costs more than running it.
-_HISTORY = (
-    select(events, placements.c.version)
+_HISTORY = Prepared(
+    select(*_EVENT, placements.c.version)
     .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
     .outerjoin(
         placements,
@@ -26,7 +38,7 @@ _HISTORY = (
     .order_by(events.c.order_at.desc(), events.c.sequence.desc())
     .limit(bindparam("limit"))
 )
-_SEEN = (
+_SEEN = Prepared(
     select(events.c.item_id)
     .where(events.c.user_id == bindparam("user"))
     .group_by(events.c.item_id)
@@ -59,11 +71,11 @@ class EventStore:
         """The user's latest events on items that are not deleted, newest first, without time by order of arrival."""
         asked = {"user": user_id, "generation": generation, "limit": limit}
         with self._database.read() as connection:
-            return [HistoryEntry(event=_event(row), version=row.version) for row in connection.execute(_HISTORY, asked)]
+            return [HistoryEntry(event=_event(row[:-1]), version=row[-1]) for row in _HISTORY.rows(connection, asked)]
 
     def for_user(self, user_id: str) -> Iterator[Event]:
         """Everything known of a user, newest first."""
-        query = select(events).where(events.c.user_id == user_id)
+        query = select(*_EVENT).where(events.c.user_id == user_id)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(events.c.order_at.desc(), events.c.sequence.desc())).all()
         yield from map(_event, rows)
@@ -71,7 +83,7 @@ class EventStore:
     def seen(self, user_id: str, limit: int = 10_000) -> list[str]:
         """The distinct items of a user's events, most recent first."""
         with self._database.read() as connection:
-            return list(connection.execute(_SEEN, {"user": user_id, "limit": limit}).scalars())
+            return [row[0] for row in _SEEN.rows(connection, {"user": user_id, "limit": limit})]
 
     def popular(self, window_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
         """Items by how many distinct users had a positive event with them within the window before the newest event.
@@ -120,14 +132,16 @@ def _row(event: Event) -> dict[str, Any]:
     }
 
 
-def _event(row: Row[Any]) -> Event:
+def _event(row: Sequence[Any]) -> Event:
+    """The event of a row of `_EVENT`; unpacked by place, as a history reads many and looking names up costs more."""
+    event_id, user_id, item_id, type_, value, timestamp, dwell_ms, recommendation_id = row
     return Event(
-        event_id=row.event_id,
-        user_id=row.user_id,
-        item_id=row.item_id,
-        type=row.type,
-        value=row.value,
-        timestamp=None if row.timestamp is None else moment(row.timestamp),
-        dwell_ms=row.dwell_ms,
-        recommendation_id=row.recommendation_id,
+        event_id=event_id,
+        user_id=user_id,
+        item_id=item_id,
+        type=type_,
+        value=value,
+        timestamp=None if timestamp is None else moment(timestamp),
+        dwell_ms=dwell_ms,
+        recommendation_id=recommendation_id,
     )

@@ -88,7 +88,8 @@ def _log_unexpected(error: Exception, request_id: str) -> None:
 
 
 def _log_request(scope: Scope, status: int, seconds: float, request_id: str) -> None:
-    if not logger.isEnabledFor(logging.INFO):
+    level = logging.DEBUG if status < 400 else logging.INFO  # noqa: PLR2004 - the first status that says "no"
+    if not logger.isEnabledFor(level):
         return
     route = getattr(scope.get("route"), "path", "unknown")  # the template: paths hold user ids
     extra = {
@@ -98,4 +99,4 @@ def _log_request(scope: Scope, status: int, seconds: float, request_id: str) -> 
         "ms": round(seconds * 1000, 2),
         "request_id": request_id,
     }
-    logger.info("request", extra=extra)
+    logger.log(level, "request", extra=extra)

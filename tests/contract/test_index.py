@@ -24,7 +24,8 @@ from ingest.errors import (
 from ingest.index import filters as f
 from ingest.index.edge import GRAPH_THRESHOLD, EdgeIndex
 from ingest.index.engines import open_index
-from ingest.index.filters import matches, parse_filter
+from ingest.index.filter_parser import parse_filter
+from ingest.index.filters import matches
 from ingest.index.protocol import (
     Collection,
     CollectionSpec,

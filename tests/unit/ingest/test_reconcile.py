@@ -674,5 +674,5 @@ class AnyOrder(RuleBasedStateMachine):
         self.opened.close()
 
 
-AnyOrder.TestCase.settings = hypothesis_settings(max_examples=20, stateful_step_count=30)
+AnyOrder.TestCase.settings = hypothesis_settings(max_examples=12, stateful_step_count=30)
 TestAnyOrder = pytest.mark.slow(AnyOrder.TestCase)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ingest.errors import InvalidInputError, UnavailableError
 from ingest.events import Event
-from ingest.index.filters import matches, parse_filter
+from ingest.index.filter_parser import parse_filter
+from ingest.index.filters import matches
 from ingest.items import Item
 from ingest.reconcile import declared_attributes
 from serving.inline_history import parse_inline_history

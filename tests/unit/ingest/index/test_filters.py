@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import InvalidInputError
+from ingest.index.filter_parser import parse_filter
+from ingest.index.filter_values import normal_scalar
 from ingest.index.filters import (
     And,
     Exists,
@@ -17,8 +19,6 @@ from ingest.index.filters import (
     Range,
     great_circle_metres,
     matches,
-    normal_scalar,
-    parse_filter,
 )
 from ingest.items import AttributeType
 

@@ -1,0 +1,78 @@
+"""The one form in which filters compare the values of an attribute, and in which the index stores them."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from ingest.items import AttributeType
+
+Scalar = str | int | float | bool
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_LARGEST_INTEGER = 2**53  # engines compare integers with range bounds as 64-bit floats, exact up to here
+
+
+def normal_scalar(value: Any, type_: AttributeType) -> Scalar | None:
+    """The one form of a value of this type that filters compare and the index stores; None when it is none.
+
+    Floats are finite; datetimes become RFC 3339 strings in UTC with microseconds, whose order is the order of time.
+    """
+    match type_:
+        case AttributeType.KEYWORD:
+            return value if isinstance(value, str) and "\0" not in value and _is_unicode(value) else None
+        case AttributeType.BOOLEAN:
+            return value if isinstance(value, bool) else None
+        case AttributeType.INTEGER:
+            whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
+            return cast("int", value) if whole else None
+        case AttributeType.FLOAT:
+            return _finite(value)
+        case AttributeType.DATETIME:
+            return _normal_datetime(value)
+    return None
+
+
+def normal_point(value: Any) -> tuple[float, float] | None:
+    """Latitude and longitude of `{"lat", "lon"}` when both are in range, else None."""
+    if not isinstance(value, Mapping) or set(value) != {"lat", "lon"}:
+        return None
+    latitude, longitude = _finite(value["lat"]), _finite(value["lon"])
+    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:  # noqa: PLR2004 - degrees
+        return None
+    return latitude, longitude
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _normal_datetime(value: Any) -> str | None:
+    try:
+        if isinstance(value, str):
+            if not _RFC3339.fullmatch(value):
+                return None
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+        else:
+            seconds = _finite(value)
+            if seconds is None:
+                return None
+            moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,0 +1,47 @@
+"""Statements of the read path, compiled once: putting SQL together costs SQLite's readers more than running it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam
+
+LEAST_PADDED = 16
+
+
+class Prepared:
+    """One SELECT whose parameters all have names. Safe to share between threads and databases."""
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self._statement = statement
+        self._compiled: dict[str, tuple[str, Sequence[str] | None, Mapping[str, Any]]] = {}
+
+    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """Run it."""
+        dialect = connection.dialect
+        if dialect.name not in self._compiled:
+            compiled = self._statement.compile(dialect=dialect)
+            self._compiled[dialect.name] = (str(compiled), compiled.positiontup, dict(compiled.params))
+        sql, positions, defaults = self._compiled[dialect.name]
+        values = {**defaults, **parameters}
+        given: Any = values if positions is None else tuple(values[name] for name in positions)
+        return connection.exec_driver_sql(sql, given).all()
+
+
+class PreparedIn:
+    """A SELECT of rows whose column is among some ids, one prepared statement for each power of two of them."""
+
+    def __init__(self, statement: Select[Any], column: ColumnElement[str]) -> None:
+        self._statement = statement
+        self._column = column
+        self._by_size: dict[int, Prepared] = {}
+
+    def rows(self, connection: Connection, ids: Sequence[str]) -> Sequence[Row[Any]]:
+        """Run it; no ids give no rows."""
+        if not ids:
+            return []
+        size = max(LEAST_PADDED, 1 << (len(ids) - 1).bit_length())
+        if size not in self._by_size:
+            places: list[BindParameter[str]] = [bindparam(f"id_{place}") for place in range(size)]
+            self._by_size[size] = Prepared(self._statement.where(self._column.in_(places)))
+        padded = [*ids, *[ids[-1]] * (size - len(ids))]  # an id that is asked for twice is still found once
+        return self._by_size[size].rows(connection, {f"id_{place}": item_id for place, item_id in enumerate(padded)})

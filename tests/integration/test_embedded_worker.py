@@ -1,0 +1,221 @@
+"""Celery inside the process: what is sent to it, or written without a word to it, is in the index within seconds."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from ingest.items import Item
+from ingest.queue import NoQueue
+from ingest.reindex import Reindexer
+from ingest.settings import Settings
+from ingest.store.ledger import open_ledger
+from ingest.submit import delete_items, submit_items
+from tests.fakes import HashingEncoder, Installation, installation
+from workers.app import CeleryQueue, make_app
+from workers.embedded import embedded_worker
+from workers.resources import Resources
+
+SECONDS = 10.0
+
+
+class SlowEncoder(HashingEncoder):
+    """Says when it begins to embed, and goes on when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def embed(self, texts: Any) -> Any:
+        self.began.set()
+        assert self.go_on.wait(20)
+        return super().embed(texts)
+
+
+@contextmanager
+def working(made: Installation) -> Iterator[Celery]:
+    reindexer = Reindexer(made.settings, made.ledger, made.index, made.encoders, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
+    app = make_app(made.settings)
+    resources = Resources(settings=made.settings, ledger=made.ledger, reconciler=made.reconciler, reindexer=reindexer)
+    with embedded_worker(app, resources):
+        yield app
+
+
+@pytest.fixture
+def akin(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def app(akin: Installation) -> Iterator[Celery]:
+    with working(akin) as app:
+        yield app
+
+
+def soon(true: Callable[[], Any], seconds: float = SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def items(*ids: str) -> list[Item]:
+    return [Item(item_id=i, text=f"text of {i}") for i in ids]
+
+
+def placed(akin: Installation) -> set[str]:
+    return set(akin.index.open("first").ids())
+
+
+def rejects(akin: Installation) -> list[tuple[str, int, str]]:
+    return sorted((r.source, r.position, r.code) for r in akin.ledger.rejects.list())
+
+
+def test_what_is_submitted_through_the_queue_is_placed_at_once(akin: Installation, app: Celery) -> None:
+    started = time.monotonic()
+
+    submission = submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("a", "b"))
+
+    assert soon(lambda: placed(akin) == {"a", "b"})
+    assert time.monotonic() - started < 5
+    assert soon(lambda: akin.ledger.jobs.get(submission.job_id).state == "done")  # type: ignore[union-attr]
+
+    delete_items(akin.ledger, CeleryQueue(app), akin.settings, ["a"])
+    assert soon(lambda: placed(akin) == {"b"})
+
+
+def test_what_nobody_was_told_of_is_found(akin: Installation, app: Celery) -> None:
+    submit_items(akin.ledger, NoQueue(), akin.settings, items("a"))
+
+    assert soon(lambda: placed(akin) == {"a"})
+
+
+def write_elsewhere(url: str, settings: Settings) -> None:
+    with open_ledger(url) as ledger:
+        submit_items(ledger, NoQueue(), settings, items("from another process"))
+        delete_items(ledger, NoQueue(), settings, ["here before"])
+
+
+def test_what_another_process_writes_is_found(akin: Installation, app: Celery) -> None:
+    submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("here before"))
+    assert soon(lambda: placed(akin) == {"here before"})
+
+    other = multiprocessing.get_context("spawn").Process(
+        target=write_elsewhere, args=(akin.settings.ledger_url, akin.settings)
+    )
+    other.start()
+    other.join(60)
+
+    assert other.exitcode == 0
+    assert soon(lambda: placed(akin) == {"from another process"})
+
+
+def test_items_sent_as_a_task_are_taken_and_bad_ones_listed(akin: Installation, app: Celery) -> None:
+    good = {"item_id": "a", "title": "A", "attributes": {"year": 1990}}
+    bad = {"item_id": "b", "title": "B", "attributes": {"undeclared": 1}}
+
+    app.send_task("akin.submit_items", args=[[good, bad, "no object"]])
+
+    assert soon(lambda: placed(akin) == {"a"})
+    assert soon(lambda: len(rejects(akin)) == 2)
+    assert [(source, position) for source, position, _ in rejects(akin)] == [
+        ("akin.submit_items", 1),
+        ("akin.submit_items", 2),
+    ]
+
+
+def test_events_sent_as_a_task_are_taken_and_bad_ones_listed(akin: Installation, app: Celery) -> None:
+    good = {"event_id": "e", "user_id": "u", "item_id": "a", "type": "view", "timestamp": "2024-05-01T12:00:00Z"}
+
+    app.send_task("akin.submit_events", kwargs={"events": [good, {**good, "type": "unheard of"}, good], "format": 1})
+
+    assert soon(lambda: rejects(akin) == [("akin.submit_events", 1, "unknown_event_type")])
+    assert [e.event_id for e in akin.ledger.events.for_user("u")] == ["e"]
+
+
+def test_a_message_of_another_format_is_listed_and_nothing_of_it_is_taken(akin: Installation, app: Celery) -> None:
+    app.send_task("akin.submit_items", args=[[{"item_id": "a", "title": "A"}]], kwargs={"format": 2})
+    app.send_task("akin.submit_events", args=["no list"])
+
+    assert soon(
+        lambda: rejects(akin) == [("akin.submit_events", 0, "wrong_type"), ("akin.submit_items", 0, "message_format")]
+    )
+    assert akin.ledger.items.count() == 0
+
+
+def test_a_pickled_message_is_refused_and_the_next_one_is_worked_on(akin: Installation, app: Celery) -> None:
+    with app.connection_for_write() as connection:
+        producer = app.amqp.Producer(connection)
+        app.send_task(
+            "akin.submit_items", args=[[{"item_id": "a", "title": "A"}]], serializer="pickle", producer=producer
+        )
+
+    app.send_task("akin.submit_items", args=[[{"item_id": "b", "title": "B"}]])
+
+    assert soon(lambda: placed(akin) == {"b"})
+    assert akin.ledger.items.get("a") is None
+
+
+def test_a_task_that_fails_harms_no_other(akin: Installation, app: Celery) -> None:
+    app.send_task("akin.submit_items", args=[], kwargs={"no such argument": 1})
+    app.send_task("akin.no_such_task", args=[])
+    app.send_task("akin.submit_items", args=[[{"item_id": "b", "title": "B"}]])
+
+    assert soon(lambda: placed(akin) == {"b"})
+
+
+def test_the_scheduled_task_begins_a_generation_which_goes_live(akin: Installation, app: Celery) -> None:
+    submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("a", "b"))
+    assert soon(lambda: placed(akin) == {"a", "b"})
+
+    assert app.conf.beat_schedule["nightly reindex"]["task"] == "akin.reindex"
+    # The gate asks how good both generations are; this installation has nobody to ask, and refuses to guess.
+    akin.ledger.generations.close("first", akin.ledger.generations.get("first").state, {})
+    app.send_task("akin.reindex")
+
+    assert soon(lambda: len(akin.ledger.generations.list()) == 2)
+
+
+def test_a_stop_during_work_loses_nothing(tmp_path: Path) -> None:
+    encoder = SlowEncoder()
+    with installation(tmp_path, encoder=encoder, batch_items=2) as akin:
+        # given a worker in the middle of a batch, with more behind it
+        encoder.go_on.clear()
+        with working(akin) as app:
+            ids = [f"i{n}" for n in range(10)]
+            submit_items(akin.ledger, CeleryQueue(app), akin.settings, items(*ids))
+            assert encoder.began.wait(SECONDS)
+
+            # when it is told to stop
+            threading.Timer(0.3, encoder.go_on.set).start()
+        assert 2 <= len(placed(akin)) < 10  # what it was at is finished, the rest is left
+
+        # then the next start does the rest
+        with working(akin):
+            akin.ledger.pending.make_due(break_leases=True)
+            assert soon(lambda: placed(akin) == set(ids))
+            assert soon(lambda: akin.ledger.pending.count() == 0)
+
+
+def test_work_goes_on_after_the_index_was_away(akin: Installation, app: Celery) -> None:
+    akin.index.close("first")
+    folder = akin.settings.home / "index" / "first"
+    folder.rename(folder.with_name("away"))
+    submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("a"))
+    time.sleep(0.5)
+    assert akin.ledger.pending.count() == 1
+
+    folder.with_name("away").rename(folder)
+
+    assert soon(lambda: placed(akin) == {"a"}, seconds=20)

@@ -1,0 +1,50 @@
+"""The app takes JSON only and keeps no results; its queue says when the broker is away, and never raises."""
+
+import pytest
+from pydantic import SecretStr
+
+from ingest.errors import UnavailableError
+from ingest.settings import Settings
+from workers.app import CeleryQueue, make_app
+
+
+def queue_at(broker: str) -> CeleryQueue:
+    return CeleryQueue(make_app(Settings(broker_url=SecretStr(broker))))
+
+
+def test_only_json_is_sent_and_accepted() -> None:
+    conf = make_app(Settings()).conf
+
+    assert conf.task_serializer == "json"
+    assert list(conf.accept_content) == ["json"]
+    assert conf.task_ignore_result
+    assert conf.result_backend is None
+
+
+def test_work_is_acknowledged_after_it_is_done_and_one_message_is_held_at_a_time() -> None:
+    conf = make_app(Settings()).conf
+
+    assert conf.task_acks_late
+    assert conf.worker_prefetch_multiplier == 1
+
+
+def test_without_a_broker_messages_stay_in_the_process() -> None:
+    app = make_app(Settings())
+
+    assert app.conf.broker_url == "memory://"
+    CeleryQueue(app).ping()
+
+
+def test_a_broker_that_is_away_is_told_and_not_raised() -> None:
+    away = queue_at("redis://127.0.0.1:1/0")
+
+    assert away.wake(["a"]) is False
+    with pytest.raises(UnavailableError, match="broker"):
+        away.ping()
+
+
+def test_a_secret_in_the_broker_s_address_stays_secret() -> None:
+    with pytest.raises(UnavailableError) as raised:
+        queue_at("redis://:hunter2@127.0.0.1:1/0").ping()
+
+    assert "hunter2" not in str(raised.value)
