@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -27,6 +27,7 @@ from ingest.store.records import Generation, GenerationState
 logger = logging.getLogger(__name__)
 
 GROWTH_THAT_REBUILDS = 2.0
+RETRY_REBUILD = timedelta(hours=1)
 SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
 
 
@@ -113,8 +114,11 @@ class Reindexer:
         if live is None or self._ledger.generations.under_way() or self._ledger.pending.count():
             return False
         newest = self._ledger.generations.list()[0]
-        if newest.state in (GenerationState.REFUSED, GenerationState.FAILED):
-            return False  # it would most likely end the same way; a person or the next nightly run decides
+        if newest.state is GenerationState.RETIRED:
+            return False  # somebody went back from it, which a rebuild would undo; the next reindex that is asked for may
+        ended_badly = newest.state in (GenerationState.REFUSED, GenerationState.FAILED)
+        if ended_badly and datetime.now(UTC) - newest.created_at < RETRY_REBUILD:
+            return False  # at once, it would most likely end the same way
         collection = self._index.open(live.name)
         grown = collection.count() >= max(LEAST_ITEMS_FOR_MEAN, GROWTH_THAT_REBUILDS * live.items)
         return grown or collection.unindexed() > self._settings.rebuild_unindexed
@@ -191,6 +195,9 @@ class Reindexer:
         for name in set(self._index.names()) - {g.name for g in self._ledger.generations.list()}:
             self._index.drop(name)
         self._ledger.placements.collect_vectors()
+        old = datetime.now(UTC) - timedelta(days=self._settings.keep_log_days)
+        self._ledger.recommendations.forget_before(old)
+        self._ledger.jobs.forget_before(old)
 
 
 def generations_to_keep(generations: Sequence[Generation], complete: int) -> set[str]:

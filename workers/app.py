@@ -39,7 +39,9 @@ def make_app(settings: Settings) -> Celery:
         worker_enable_soft_shutdown_on_idle=True,
         worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_connection_retry_on_startup=True,
-        broker_connection_timeout=2,
+        broker_connection_timeout=1,
+        # A producer asks twice and gives up: the sweep repeats what it could not send, and nobody should wait for it.
+        broker_transport_options={"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
         timezone="UTC",
         enable_utc=True,
     )
@@ -68,6 +70,6 @@ class CeleryQueue:
         """Raises UnavailableError when no connection to the broker can be made."""
         try:
             with self._app.connection_for_write(connect_timeout=1.0) as connection:
-                connection.ensure_connection(max_retries=1, timeout=1.0)
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=1.0)
         except (KombuError, OSError) as error:
             raise UnavailableError(f"the broker does not answer: {type(error).__name__}") from error

@@ -49,10 +49,10 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
         without_heartbeat=True,
         ready_callback=lambda _: ready.set(),
     )
-    stop = threading.Event()
+    queue, stop = CeleryQueue(app), threading.Event()
     threads = [
         threading.Thread(target=worker.start, name="worker", daemon=True),
-        threading.Thread(target=_maintain, args=(resources, CeleryQueue(app), stop), name="maintenance", daemon=True),
+        threading.Thread(target=_maintain, args=(resources, queue, stop), name="maintenance", daemon=True),
     ]
     beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)
     beat.daemon = True
@@ -64,8 +64,11 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        beat.stop()
         state.should_stop = 0  # what Celery's own signal handlers set: finish the task under way, then leave
+        # The worker waits up to two seconds for a message, and once more after it has seen that it should leave.
+        queue.wake([])
+        queue.wake([])
+        beat.stop()
         for thread in threads:
             thread.join(STOP_SECONDS)
         state.should_stop = None

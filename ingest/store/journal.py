@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 
 import orjson
 from sqlalchemy import delete, func, select, update
@@ -34,6 +35,13 @@ class JobStore:
         """Add accepted items to a job's total."""
         with self._database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.job_id == job_id).values(total=jobs.c.total + by))
+
+    def forget_before(self, moment_: datetime) -> None:
+        """Remove old jobs of which nothing is pending or set aside."""
+        unfinished = select(pending.c.job_id).union(select(set_aside.c.job_id))
+        old = jobs.c.created_at < microseconds(moment_)
+        with self._database.write() as connection:
+            connection.execute(delete(jobs).where(old, jobs.c.job_id.not_in(unfinished)))
 
     def get(self, job_id: str) -> Job | None:
         """The job as it stands now."""
@@ -124,3 +132,8 @@ class RecommendationLog:
         if rows:
             with self._database.write() as connection:
                 connection.execute(self._database.insert(recommendations).on_conflict_do_nothing(), rows)
+
+    def forget_before(self, moment_: datetime) -> None:
+        """Remove old answers."""
+        with self._database.write() as connection:
+            connection.execute(delete(recommendations).where(recommendations.c.created_at < microseconds(moment_)))

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 
 from serving.api import (
     error_responses,
@@ -36,7 +37,8 @@ _DESCRIBED_ONLY = (ItemBody, EventBody, InlineEvent)  # parsed by the record's o
 
 def create_app(services: Services) -> FastAPI:
     """The API over these services. Every answer is JSON; every error is an RFC 9457 problem document."""
-    app = FastAPI(
+    # The documentation page brings its own scripts: it works where no other network does.
+    app = FastAPIOffline(
         title="akin",
         version=_version(),
         summary="Search and recommendations for text catalogues.",

@@ -18,7 +18,7 @@ from serving.api.paths import encoded_path
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_DOCS = ("/docs", "/redoc", "/openapi.json")
+_DOCS = ("/docs", "/static-offline-docs", "/openapi.json")
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

@@ -123,7 +123,7 @@ def test_what_another_process_writes_is_found(akin: Installation, app: Celery) -
 
 def test_items_sent_as_a_task_are_taken_and_bad_ones_listed(akin: Installation, app: Celery) -> None:
     good = {"item_id": "a", "title": "A", "attributes": {"year": 1990}}
-    bad = {"item_id": "b", "title": "B", "attributes": {"undeclared": 1}}
+    bad = {"item_id": "b", "title": "B", "attributes": {"year": "no number"}}
 
     app.send_task("akin.submit_items", args=[[good, bad, "no object"]])
 
@@ -199,6 +199,8 @@ def test_a_stop_during_work_loses_nothing(tmp_path: Path) -> None:
 
             # when it is told to stop
             threading.Timer(0.3, encoder.go_on.set).start()
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < 3
         assert 2 <= len(placed(akin)) < 10  # what it was at is finished, the rest is left
 
         # then the next start does the rest
