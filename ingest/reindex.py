@@ -115,7 +115,7 @@ class Reindexer:
             return False
         newest = self._ledger.generations.list()[0]
         if newest.state is GenerationState.RETIRED:
-            return False  # somebody went back from it, which a rebuild would undo; the next reindex that is asked for may
+            return False  # somebody went back from it, and a rebuild would undo that
         ended_badly = newest.state in (GenerationState.REFUSED, GenerationState.FAILED)
         if ended_badly and datetime.now(UTC) - newest.created_at < RETRY_REBUILD:
             return False  # at once, it would most likely end the same way

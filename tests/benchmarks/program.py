@@ -13,14 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.reference import MOVIE_ATTRIBUTES
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-MOVIE_ATTRIBUTES = {
-    "year": "integer",
-    "runtime_min": "integer",
-    "vote_average": "float",
-    "director": "keyword",
-    "tags": "keyword",
-}
 
 
 def environment(home: Path, encoder: Path, port: int) -> dict[str, str]:

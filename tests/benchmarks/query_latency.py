@@ -21,8 +21,8 @@ from ingest.settings import load_settings
 from serving.live import LiveIndex
 from serving.tastes import Tastes
 from tests.artifacts import default_artifact
-from tests.benchmarks.program import MOVIE_ATTRIBUTES, REPOSITORY, Running, command, running, wait_for_quiet
-from tests.reference import reference_data
+from tests.benchmarks.program import REPOSITORY, Running, command, running, wait_for_quiet
+from tests.reference import MOVIE_ATTRIBUTES, reference_data
 
 USERS = 1_000
 
@@ -125,7 +125,9 @@ def show(figures: dict) -> None:
         f"sixteen clients p50 {sixteen['p50_ms']:.2f} ms, p99 {sixteen['p99_ms']:.2f} ms, "
         f"{sixteen['requests_per_s']:.0f}/s; errors {one['errors'] + sixteen['errors']:.0f}"
     )
-    print(f"Qdrant Edge     p50 {edge['p50_ms']:.2f} ms, p99 {edge['p99_ms']:.2f} ms; HTTP p50 is {figures['ratio_to_edge']:.1f} times that")
+    print(
+        f"Qdrant Edge     p50 {edge['p50_ms']:.2f} ms, p99 {edge['p99_ms']:.2f} ms; HTTP p50 is {figures['ratio_to_edge']:.1f} times that"
+    )
     print(f"memory of the whole process at its highest: {figures['memory_mb']:.0f} MB")
 
 
