@@ -206,9 +206,10 @@ def up(
         )
     check_port(settings)
     with everything(settings) as (_, _, server):
-        # What lives as long as the process need not be looked at again by every collection.
+        # What lives as long as the process need not be looked at again by every collection, nor what one request made.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         url = f"http://{settings.host}:{settings.port}"
         with announce_server(settings.home, url):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)

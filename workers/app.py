@@ -11,7 +11,7 @@ from ingest.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-EMBEDDED_BROKER = "memory://"
+EMBEDDED_BROKER = "memory://localhost/"  # kombu warns about an address without a host
 
 
 def make_app(settings: Settings) -> Celery:
@@ -47,7 +47,7 @@ def make_app(settings: Settings) -> Celery:
     )
     if broker == EMBEDDED_BROKER:
         # The default polls once a second, which would cost every small write that second.
-        app.conf.broker_transport_options = {"polling_interval": 0.02}
+        app.conf.broker_transport_options = {"polling_interval": 0.05}
     return app
 
 

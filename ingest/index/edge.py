@@ -192,8 +192,8 @@ class EdgeCollection:
         with self._handle.use("answer a query") as shard:
             # A filter over ids costs more than a few more results, which are dropped here (docs/decisions/0004).
             fetched = query.limit + min(len(excluded), _SPARE)
-            found = _search(shard, query, limit=fetched)
-            hits = [hit for hit in found if hit.item_id not in excluded]
+            found = _found(shard, query, limit=fetched)
+            hits = _hits(found, query, without=excluded)
             if len(hits) < query.limit and len(found) == fetched:
                 hits = _search(shard, query, limit=query.limit, excluded=excluded)
             short = len(hits) < query.limit and query.min_score is None and not query.exact
@@ -353,9 +353,20 @@ def _search(
     excluded: frozenset[str] = frozenset(),
     exact: bool = False,
 ) -> list[Hit]:
+    return _hits(_found(shard, query, limit=limit, excluded=excluded, exact=exact), query)
+
+
+def _found(
+    shard: edge.EdgeShard,
+    query: Query,
+    *,
+    limit: int,
+    excluded: frozenset[str] = frozenset(),
+    exact: bool = False,
+) -> list[edge.ScoredPoint]:
     request = edge.QueryRequest(
         limit=limit,
-        query=edge.Query.Nearest(query.text.astype(np.float32).tolist(), using="text"),
+        query=edge.Query.Nearest(query.text.tolist(), using="text"),
         filter=compile_selection(query.filter, excluded),
         # The engine's threshold leaves out a score that equals it; ours does not.
         score_threshold=None if query.min_score is None else next_below(query.min_score),
@@ -363,11 +374,19 @@ def _search(
         with_payload=["item_id"],
         with_vector=["text"] if query.with_vectors else False,
     )
-    return [
-        Hit(item_id=_item_id(found), score=found.score, text=_text_vector(found) if query.with_vectors else None)
-        for found in shard.query(request)
-        if query.min_score is None or found.score >= query.min_score
-    ]
+    return shard.query(request)
+
+
+def _hits(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[str] = frozenset()) -> list[Hit]:
+    hits: list[Hit] = []
+    for point in found:
+        if len(hits) == query.limit:
+            break
+        item_id = _item_id(point)
+        if item_id not in without and (query.min_score is None or point.score >= query.min_score):
+            text = _text_vector(point) if query.with_vectors else None
+            hits.append(Hit(item_id=item_id, score=point.score, text=text))
+    return hits
 
 
 def _scroll(shard: edge.EdgeShard, filter_: edge.Filter | None, offset: Any) -> tuple[list[edge.Record], Any]:

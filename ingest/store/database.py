@@ -1,5 +1,6 @@
 """One door to the database: short write transactions, reads without one, and the database's own clock."""
 
+import sqlite3
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -167,6 +168,8 @@ def _translated() -> Iterator[None]:
         if "no such table" in str(error.orig):
             raise UnavailableError("the ledger has no tables; open it with open_ledger") from error
         raise UnavailableError(f"the ledger does not answer: {error.orig}") from error
+    except sqlite3.Error as error:  # from a prepared statement, which SQLAlchemy does not wrap
+        raise UnavailableError(f"the ledger does not answer: {error}") from error
     except SQLAlchemyError as error:
         # str(error) would repeat the statement's parameters, which may be somebody's text.
         raise UnavailableError(f"the ledger refused: {type(error).__name__}") from error
@@ -180,6 +183,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "busy_timeout=30000",
         "secure_delete=ON",
         "cache_size=-16000",
+        "mmap_size=268435456",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

