@@ -81,12 +81,17 @@ class Reconciler:
             raise
 
     def _reconcile_claimed(self, claim: Claim, *, deadline: float) -> Reconciled:
-        worn_out = [item_id for item_id, attempts in claim.attempts.items() if attempts > MAX_ATTEMPTS]
+        rows = self._ledger.items.get_many(claim.attempts, deleted=True)
+        # A deletion is never set aside: nothing of the item is read any more, so it cannot be what kills a worker.
+        worn_out = [
+            item_id
+            for item_id, attempts in claim.attempts.items()
+            if attempts > MAX_ATTEMPTS and (item_id not in rows or rows[item_id].deleted_at is None)
+        ]
         reason = f"the worker was lost {MAX_ATTEMPTS} times while it worked on this item"
         reasons = dict.fromkeys(worn_out, reason)
         # This time they are not tried, only found to have been tried too often.
         claim = replace(claim, attempts=claim.attempts | dict.fromkeys(worn_out, MAX_ATTEMPTS))
-        rows = self._ledger.items.get_many([i for i in claim.attempts if i not in reasons], deleted=True)
         generations = self._ledger.generations.receiving_writes()
         if not generations:
             raise UnavailableError("there is no live generation yet; start akin with an encoder artifact")

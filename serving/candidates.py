@@ -1,7 +1,6 @@
 """The nearest items to a vector that may be shown: they pass the filter, are not excluded, and are not deleted."""
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +10,7 @@ from ingest.items import StoredItem
 from ingest.store.ledger import Ledger
 from serving.live import View
 
-SPARE = 4  # more than the page, as an item that was just deleted may stand in the index for some milliseconds
+SPARE = 4  # candidates beyond the page, where some may have to be dropped
 MOST_EXCLUDED = 10_000  # ids that one query of the index may exclude; what is beyond is fetched and dropped
 
 Shown = tuple[list[Hit], Mapping[str, StoredItem]]  # hits, best first, and their items where those were asked for
@@ -30,8 +29,9 @@ class Selection:
 
 def nearest(ledger: Ledger, view: View, vector: Vector, selection: Selection, *, with_vectors: bool = False) -> Shown:
     """At most `selection.limit` hits, best first, none of which the ledger has deleted."""
-    excluded = tuple(islice(selection.exclude_ids, MOST_EXCLUDED))
-    wanted = selection.limit + SPARE
+    unwanted = selection.exclude_ids | ledger.pending.removals()
+    excluded = tuple(islice(unwanted, MOST_EXCLUDED))
+    wanted = selection.limit
     while True:
         query = Query(
             text=vector,
@@ -42,19 +42,14 @@ def nearest(ledger: Ledger, view: View, vector: Vector, selection: Selection, *,
             with_vectors=with_vectors,
         )
         found = view.collection.query(query)
-        hits = [hit for hit in found if hit.item_id not in selection.exclude_ids]
-        present, stored = still_there(ledger, [hit.item_id for hit in hits], with_items=selection.with_items)
-        shown = [hit for hit in hits if hit.item_id in present]
+        hits = [hit for hit in found if hit.item_id not in unwanted] if len(unwanted) > len(excluded) else found
+        shown, stored = still_there(ledger, hits) if selection.with_items else (hits, {})
         if len(shown) >= selection.limit or len(found) < wanted:
             return shown[: selection.limit], stored
-        wanted *= 2
+        wanted = 2 * wanted + SPARE
 
 
-def still_there(
-    ledger: Ledger, item_ids: Sequence[str], *, with_items: bool
-) -> tuple[AbstractSet[str], Mapping[str, StoredItem]]:
-    """Those of the ids that the ledger has not deleted, and their items if they are asked for: reading them costs."""
-    if not with_items:
-        return ledger.items.present(item_ids), {}
-    stored = ledger.items.get_many(item_ids)
-    return stored.keys(), stored
+def still_there(ledger: Ledger, hits: Sequence[Hit]) -> Shown:
+    """Those of the hits that the ledger has not deleted, with their items."""
+    stored = ledger.items.get_many([hit.item_id for hit in hits])
+    return [hit for hit in hits if hit.item_id in stored], stored

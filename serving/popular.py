@@ -66,9 +66,9 @@ def popular_hits(ledger: Ledger, view: View, popularity: Popularity, selection: 
     stored: dict[str, StoredItem] = {}
     for pool in _growing_pools(allowed, selection.limit + SPARE):
         matching = view.collection.matching_ids([hit.item_id for hit in pool], selection.filter)
-        present, items = still_there(ledger, list(matching), with_items=selection.with_items)
+        there, items = still_there(ledger, [hit for hit in pool if hit.item_id in matching])
         stored |= items
-        found.extend(hit for hit in pool if hit.item_id in present)
+        found.extend(there)
         if len(found) >= selection.limit:
             break
     return found[: selection.limit], stored

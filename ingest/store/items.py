@@ -11,13 +11,11 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select
 from ingest.items import Item, StoredItem, item_from_json, item_to_json
 from ingest.store.database import Database, chunks, moment, now
 from ingest.store.pending import PendingStore
-from ingest.store.prepared import PreparedIn
 from ingest.store.tables import items, set_aside
 
 # Built once: every answer's page is read with it.
 _ALL = select(items).where(items.c.item_id.in_(bindparam("ids", expanding=True)))
 _NOT_DELETED = _ALL.where(items.c.deleted_at.is_(None))
-_PRESENT = PreparedIn(select(items.c.item_id).where(items.c.deleted_at.is_(None)), items.c.item_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +47,6 @@ class ItemStore:
             for some in chunks(item_ids):
                 rows = connection.execute(_ALL if deleted else _NOT_DELETED, {"ids": some})
                 found |= {row.item_id: _stored(row) for row in rows}
-        return found
-
-    def present(self, item_ids: Iterable[str]) -> set[str]:
-        """Those that are there and not deleted."""
-        found: set[str] = set()
-        with self._database.read() as connection:
-            for some in chunks(item_ids):
-                found.update(row[0] for row in _PRESENT.rows(connection, some))
         return found
 
     def count(self) -> int:
@@ -129,17 +119,23 @@ class ItemStore:
                         "deleted_at": stamp,
                     }
                 )
-            self._commit_changes(connection, rows, job_id, due_in)
+            self._commit_changes(connection, rows, job_id, due_in, removes=True)
         return outcomes
 
     def _commit_changes(
-        self, connection: Connection, rows: Sequence[dict[str, Any]], job_id: str, due_in: float
+        self,
+        connection: Connection,
+        rows: Sequence[dict[str, Any]],
+        job_id: str,
+        due_in: float,
+        *,
+        removes: bool = False,
     ) -> None:
         self._database.upsert(connection, items, rows)
         changed = [row["item_id"] for row in rows]
         for some in chunks(changed):
             connection.execute(delete(set_aside).where(set_aside.c.item_id.in_(some)))
-        self._pending.add(connection, changed, job_id=job_id, due_in=due_in)
+        self._pending.add(connection, changed, job_id=job_id, due_in=due_in, removes=removes)
 
     def _standing(
         self, connection: Connection, item_ids: Sequence[str], *, reserve: bool = False

@@ -7,10 +7,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, or_, select, update
 
 from ingest.store.database import Database, chunks, moment, now
+from ingest.store.prepared import Prepared
 from ingest.store.records import SetAside
 from ingest.store.tables import items, pending, placements, set_aside
 
 MICROSECONDS = 1_000_000
+
+
+_REMOVALS = Prepared(select(pending.c.item_id).where(pending.c.removes))  # asked by every answer, and mostly empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,9 @@ class PendingStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, connection: Connection, item_ids: Sequence[str], *, job_id: str, due_in: float) -> None:
+    def add(
+        self, connection: Connection, item_ids: Sequence[str], *, job_id: str, due_in: float, removes: bool = False
+    ) -> None:
         """Note that these changed, inside the transaction that changes them. Counts their attempts from zero.
 
         A lease that somebody holds stays: the holder will see that the item moved on, and leave it pending.
@@ -36,11 +42,17 @@ class PendingStore:
             return
         stamp = connection.execute(select(now())).scalar_one()
         rows = [
-            {"item_id": i, "job_id": job_id, "created_at": stamp, "due_at": stamp + int(due_in * MICROSECONDS)}
-            for i in item_ids
+            {
+                "item_id": item_id,
+                "job_id": job_id,
+                "created_at": stamp,
+                "due_at": stamp + int(due_in * MICROSECONDS),
+                "removes": removes,
+            }
+            for item_id in item_ids
         ]
         insert = self._database.insert(pending)
-        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at")} | {"attempts": 0}
+        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at", "removes")} | {"attempts": 0}
         insert = insert.on_conflict_do_update(index_elements=["item_id"], set_=fresh)
         connection.execute(insert.values(leased_until=0, attempts=0), rows)
 
@@ -118,6 +130,14 @@ class PendingStore:
         ]
         for some in chunks(rows):
             connection.execute(insert, some)
+            deleted = items.c.item_id.in_([row["item_id"] for row in some]) & items.c.deleted_at.is_not(None)
+            these = pending.c.item_id.in_(select(items.c.item_id).where(deleted))
+            connection.execute(update(pending).where(these).values(removes=True))
+
+    def removals(self) -> frozenset[str]:
+        """Items that were deleted and may still stand in the index: no answer may show them."""
+        with self._database.read() as connection:
+            return frozenset(row[0] for row in _REMOVALS.rows(connection, {}))
 
     def stands_aside(self, claim: Claim, reasons: dict[str, str]) -> None:
         """Set items aside with a reason each, unless they changed since the claim was made."""

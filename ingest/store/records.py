@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+
 from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.items import AttributeType
@@ -38,8 +40,7 @@ class Generation:
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True, kw_only=True):
     """One past event, and the version of its item that stands in the generation asked about (None: not placed)."""
 
     event: Event

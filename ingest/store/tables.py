@@ -32,7 +32,9 @@ pending = Table(
     Column("leased_until", BigInteger, nullable=False, default=0),
     Column("lease", String(36)),  # who holds it: only the holder may strike it off
     Column("attempts", Integer, nullable=False, default=0),  # counted before the work, so that a crash counts
+    Column("removes", Boolean, nullable=False, default=False),  # the item was deleted, and may still be in the index
 )
+Index("pending_removes", pending.c.item_id, sqlite_where=pending.c.removes, postgresql_where=pending.c.removes)
 Index("pending_due", pending.c.due_at)
 Index("pending_job", pending.c.job_id)
 
