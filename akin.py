@@ -1,6 +1,7 @@
 """akin's command line, and the only place that wires the programs together. Nothing imports this module."""
 
 import gc
+import signal
 import sys
 import threading
 import time
@@ -205,6 +206,8 @@ def up(
             "listen on 127.0.0.1 and put a proxy that authenticates in front"
         )
     check_port(settings)
+    # uvicorn raises the signal again once it has stopped; this way it unwinds what is below instead of ending it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with everything(settings) as (_, _, server):
         # What lives as long as the process need not be looked at again by every collection, nor what one request made.
         gc.collect()

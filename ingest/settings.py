@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     # Work
     batch_items: int = Field(128, ge=1, le=1024, description="Items per reconcile task.")
     lease_seconds: float = Field(120.0, gt=0, description="A claimed item is given to another worker after this long.")
-    sweep_seconds: float = Field(1.0, gt=0, description="How often pending items are looked for.")
+    sweep_seconds: float = Field(0.2, gt=0, description="How often pending items are looked for: one indexed query.")
     encoder_threads: int = Field(0, ge=0, description="Threads that embed; 0 takes the cores this process may use.")
     reindex_crontab: str = Field("0 3 * * *", description="When the nightly reindex runs (UTC, crontab); empty: never.")
     rebuild_unindexed: int = Field(

@@ -98,6 +98,7 @@ class Recommender:
     def forget(self, user_id: str) -> None:
         """Drop what is kept of a user who is being erased."""
         self._continuations.forget(user_id)
+        self._tastes.forget(user_id)
 
     def _page(self, view: View, request: RecommendRequest, given: tuple[str, ...]) -> Recommendations:
         taste = self._taste(view, request)

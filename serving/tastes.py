@@ -1,7 +1,9 @@
 """From a user, or a history sent along, to what is known of a taste in one generation."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 from ingest.events import Event
 from ingest.settings import Settings
@@ -11,6 +13,10 @@ from serving.answers import ProfileInfo
 from serving.live import View
 from serving.profile import Profile, Weighed, build_profile, weigh
 from serving.vectors import VectorCache
+
+MOST_KEPT = 5_000  # about 10 kB each
+
+_Mark = tuple[int, int | None, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +30,45 @@ class Taste:
 
 
 class Tastes:
-    """Reads histories and their items' vectors, and keeps the vectors for the next request."""
+    """Reads histories and their items' vectors, and keeps both for the next request.
+
+    A kept taste is used only while the user's events, the placements and the generation are what it was read from, so
+    an event counts in the very next answer.
+    """
 
     def __init__(self, ledger: Ledger, settings: Settings, vectors: VectorCache | None = None) -> None:
         self._ledger = ledger
         self._settings = settings
         self._vectors = VectorCache() if vectors is None else vectors
+        self._kept: OrderedDict[tuple[str, str], tuple[_Mark, Taste]] = OrderedDict()
+        self._lock = Lock()
 
     def of_user(self, view: View, user_id: str, *, with_seen: bool, with_profile: bool = True) -> Taste:
         """The taste of a user; an unknown user has none, which is no error."""
+        if not (with_seen and with_profile and self._settings.embedded):
+            # Elsewhere other processes place items, and nothing tells this one that a kept taste has grown old.
+            return self._read(view, user_id, with_seen=with_seen, with_profile=with_profile)
+        key = (view.generation.name, user_id)
+        # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
+        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id))
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and kept[0] == mark:
+            return kept[1]
+        taste = self._read(view, user_id, with_seen=True, with_profile=True)
+        with self._lock:
+            self._kept[key] = (mark, taste)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return taste
+
+    def forget(self, user_id: str) -> None:
+        """Drop what is kept of a user who is being erased."""
+        with self._lock:
+            for key in [key for key in self._kept if key[1] == user_id]:
+                del self._kept[key]
+
+    def _read(self, view: View, user_id: str, *, with_seen: bool, with_profile: bool) -> Taste:
         events = self._ledger.events
         history = events.history(user_id, view.generation.name, self._settings.history_limit)
         seen = self._seen(user_id, history) if with_seen else ()

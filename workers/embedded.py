@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 20.0
 STOP_SECONDS = 30.0
-# Another process may write to the ledger at any time without a word; finding it costs one indexed query.
-PULSE_SECONDS = 0.2
 UPKEEP_SECONDS = 1.0
 
 
@@ -78,7 +76,7 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
 def _maintain(resources: Resources, queue: CeleryQueue, stop: threading.Event) -> None:
     """Find what is pending, and take a generation under way further, again and again."""
     upkeep_at = 0.0
-    while not stop.wait(PULSE_SECONDS):
+    while not stop.wait(resources.settings.sweep_seconds):
         try:
             sweep(resources.settings, resources.ledger, queue)
             if time.monotonic() >= upkeep_at:

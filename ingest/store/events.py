@@ -38,6 +38,7 @@ _HISTORY = Prepared(
     .order_by(events.c.order_at.desc(), events.c.sequence.desc())
     .limit(bindparam("limit"))
 )
+_MARK = Prepared(select(func.max(events.c.sequence), func.count()).where(events.c.user_id == bindparam("user")))
 _SEEN = Prepared(
     select(events.c.item_id)
     .where(events.c.user_id == bindparam("user"))
@@ -72,6 +73,12 @@ class EventStore:
         asked = {"user": user_id, "generation": generation, "limit": limit}
         with self._database.read() as connection:
             return [HistoryEntry(event=_event(row[:-1]), version=row[-1]) for row in _HISTORY.rows(connection, asked)]
+
+    def mark(self, user_id: str) -> tuple[int | None, int]:
+        """Changes with every event that the user gains or loses; cheaper than reading the history."""
+        with self._database.read() as connection:
+            ((newest, count),) = _MARK.rows(connection, {"user": user_id})
+        return newest, count
 
     def for_user(self, user_id: str) -> Iterator[Event]:
         """Everything known of a user, newest first."""

@@ -31,6 +31,7 @@ class PlacementStore:
 
     def __init__(self, database: Database, pending_store: PendingStore) -> None:
         self._database = database
+        self.recorded = 0  # how often this process has recorded placements: while it stands still, so do they
         self._pending = pending_store
 
     def of(self, generation: str, item_ids: Iterable[str]) -> dict[str, Placement]:
@@ -83,6 +84,7 @@ class PlacementStore:
                 connection.execute(update(pending).where(pending.c.item_id.in_(again)).values(values))
             # Past the end of our lease somebody else may have struck them off, before we overwrote what he placed.
             self._pending.ensure(connection, sorted(moved_on), job_id=lease)
+        self.recorded += 1
         return sorted(unfinished)
 
     def record_built(self, placed: Sequence[Placement]) -> None:

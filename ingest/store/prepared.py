@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select
 class Prepared:
     """One SELECT whose parameters all have names. Safe to share between threads and databases."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         self._statement = statement
         self._compiled: dict[str, tuple[str, Sequence[str] | None, Mapping[str, Any]]] = {}
 

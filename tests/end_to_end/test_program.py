@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,6 +168,38 @@ def test_reindex_goes_live_and_rollback_goes_back(program: Program) -> None:
     assert built["report"]["passed"]
     assert back["name"] in {generation["name"] for generation in before}
     assert back["state"] == "live"
+
+
+def test_a_terminated_server_leaves_cleanly(program: Program) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "akin", "up", "--port", str(port)], env=program.variables, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (program.home / "server.json").exists() or not _answers(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        beside = program.json("search", "bread")  # a command beside the server asks it
+
+        server.terminate()
+
+        assert server.wait(30) == 0
+        assert len(beside["items"]) == 10
+        assert not (program.home / "server.json").exists()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize(
