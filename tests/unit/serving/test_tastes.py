@@ -1,0 +1,73 @@
+"""Kept tastes: a request reads little when nothing has changed, and everything once something has."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ingest.events import Event
+from ingest.items import Item
+from serving.recommend import RecommendRequest
+from tests.fakes import HashingEncoder, installation
+
+
+def event(item_id, type_="like", user_id="ann"):
+    return Event(event_id=f"{user_id}/{item_id}/{type_}", user_id=user_id, item_id=item_id, type=type_)
+
+
+@pytest.fixture
+def akin(tmp_path):
+    with installation(tmp_path) as made:
+        topics = ("poetry", "crime", "cooking")
+        made.add_items([Item(item_id=f"i{n}", title=f"{topics[n % 3]} number {n}") for n in range(12)])
+        made.add_events([event("i0"), event("i3")])
+        yield made
+
+
+def taste(akin):
+    return akin.tastes.of_user(akin.live.current(), "ann", with_seen=True)
+
+
+def test_a_taste_is_kept_while_nothing_changes(akin):
+    assert taste(akin) is taste(akin)
+
+
+def test_an_event_counts_in_the_very_next_answer(akin):
+    before = akin.recommender.recommend(RecommendRequest(user_id="ann"))
+    akin.add_events([event("i1", "purchase")])
+    after = akin.recommender.recommend(RecommendRequest(user_id="ann"))
+    assert "i1" in {item.item_id for item in before.items}
+    assert "i1" not in {item.item_id for item in after.items}
+    assert after.profile.events == 3
+
+
+def test_an_event_written_by_another_process_counts_too(akin):
+    taste(akin)
+    write = (
+        "import sys; from ingest.events import Event; from ingest.store.ledger import open_ledger\n"
+        "with open_ledger(sys.argv[1]) as ledger:\n"
+        "    ledger.events.add([Event(event_id='other', user_id='ann', item_id='i2', type='like')])"
+    )
+    subprocess.run([sys.executable, "-c", write, akin.settings.ledger_url], check=True)
+    assert "i2" in taste(akin).seen
+
+
+def test_an_item_of_the_history_that_changed_is_read_anew(akin):
+    before = taste(akin).profile
+    akin.add_items([Item(item_id="i0", title="cooking after all")])
+    assert taste(akin).profile.vector @ before.vector < 0.999
+
+
+def test_another_generation_has_another_taste(akin):
+    before = taste(akin)
+    akin.begin_next("second", HashingEncoder(seed="other"))
+    akin.go_live("second")
+    after = akin.tastes.of_user(akin.live.refresh(), "ann", with_seen=True)
+    assert abs(float(after.profile.vector @ before.profile.vector)) < 0.999
+
+
+def test_nothing_is_kept_of_an_erased_user(akin):
+    taste(akin)
+    akin.users.erase("ann")
+    assert taste(akin).profile is None
+    assert taste(akin).seen == ()
