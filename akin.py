@@ -458,6 +458,47 @@ def rejects(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def evaluate(
+    items: Annotated[str, typer.Option(help="File of items, read as `akin ingest items` reads it.")],
+    events: Annotated[str, typer.Option(help="File of events.")],
+    mapping: MappingOption = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON into this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page into this file.")] = None,
+    strategies: Annotated[str | None, typer.Option(help="Names with commas between; default: all there are.")] = None,
+    split: Annotated[
+        str, typer.Option(help="user (the last of each one's events), global (one cut in time), random; auto: user.")
+    ] = "auto",
+    users: Annotated[int | None, typer.Option(min=1, help="Ask for this many users, drawn by the seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws users, ties and intervals.")] = 1,
+    home: Annotated[Path | None, typer.Option(help="Data folder to take embeddings from and keep them in.")] = None,
+) -> None:
+    """Measure every strategy, and baselines, on events that are held out. Needs no server and changes no data.
+
+    Works in a temporary folder with the encoder, attributes and weights of the settings; the baselines come with
+    `pip install 'akin[evaluate]'`.
+    """
+    import orjson
+
+    from ingest.files import file_source
+    from ingest.terminal import progress_bar
+    from serving.evaluate.experiment import Options
+    from serving.evaluate.experiment import evaluate as run
+    from serving.evaluate.page import html_page
+    from serving.evaluate.table import print_report
+    from serving.terminal import console
+
+    names = None if strategies is None else [name.strip() for name in strategies.split(",")]
+    options = Options(strategies=names, split=split, users=users, seed=seed, home=home)
+    catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
+    report = run(load_settings(home=home), catalogue, past, options, bars=progress_bar)
+    print_report(report, console)
+    if json_ is not None:
+        json_.write_bytes(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
+    if html is not None:
+        html.write_text(html_page(report), encoding="utf-8")
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Show the settings in force, secrets hidden, and check what akin depends on."""
     from ingest.doctor import examine

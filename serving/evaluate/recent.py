@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from ingest.index.protocol import Collection, Query
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, HistoryEntry
+from serving.evaluate.metrics import ndcg
 from serving.profile import Weighed, build_profile, weigh
 
 CUTOFF = 10
@@ -64,6 +67,5 @@ def _ranking(collection: Collection, history: list[HistoryEntry], weighed: list[
 
 
 def _ndcg(ranking: list[str], relevant: str) -> float:
-    if relevant not in ranking:
-        return 0.0
-    return 1 / math.log2(ranking.index(relevant) + 2)
+    hits = np.array([[item_id == relevant for item_id in ranking]], dtype=np.bool_)
+    return float(ndcg(hits, np.array([1]))[0])

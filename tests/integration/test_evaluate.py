@@ -1,0 +1,91 @@
+"""The evaluation from files to report, with the real encoder, a real index and the recommender of the API."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from akin import app
+from ingest.encoder.artifact import read_artifact
+from ingest.files import file_source
+from ingest.settings import Settings
+from ingest.store.ledger import open_ledger
+from serving.evaluate.experiment import Options, evaluate
+from serving.evaluate.progress import silent
+from serving.evaluate.workspace import documents, shared_embeddings, take_in_items, workspace
+from serving.recommend import STRATEGIES
+from tests.artifacts import default_artifact
+
+WORDS = {"sea": "ship harbour sailor island storm", "wood": "forest oak deer moss hunter"}
+ITEMS = 60
+EACH = ITEMS // 2
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Two kinds of texts; each of 24 users likes nine items of one kind, in the order of days."""
+    rng = np.random.default_rng(4)
+    items, events = tmp_path / "items.jsonl", tmp_path / "events.jsonl"
+    kinds = [("sea" if number < EACH else "wood") for number in range(ITEMS)]
+    with items.open("wb") as file:
+        for number, kind in enumerate(kinds):
+            words = " ".join(rng.choice(WORDS[kind].split(), 4))
+            row = {"item_id": f"i{number}", "title": f"{kind} {number}", "text": words}
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    with events.open("wb") as file:
+        for user in range(24):
+            liked = rng.choice(EACH, 9, replace=False) + (EACH if user % 2 else 0)
+            for day, number in enumerate(liked.tolist()):
+                row = {"user_id": f"u{user}", "item_id": f"i{number}", "type": "like", "timestamp": 1_700_000_000 + day}
+                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    return items, events
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "nobody", encoder=default_artifact(), encoder_threads=1, min_free_bytes=0)
+
+
+def test_every_strategy_is_asked_and_texts_find_what_random_items_do_not(files, configured):
+    items, events = (file_source(str(file)) for file in files)
+    report = evaluate(configured, items, events, Options(strategies=STRATEGIES))
+    found = {result.name: result for result in report.strategies}
+    assert found.keys() == set(STRATEGIES)
+    assert (report.users, report.items, report.split) == (24, ITEMS, "user")
+    # Of the other kind no text is near: nearly all of the first ten are of the user's own.
+    assert found["mean"].measures["recall@20"].mean > 0.5
+    assert all(result.coverage["coverage@20"] > 0 for result in report.strategies)
+    assert not configured.home.exists()
+
+
+def test_embeddings_that_a_home_keeps_are_there_before_anything_is_embedded(files, configured, tmp_path):
+    items, events = (file_source(str(file)) for file in files)
+    options = Options(strategies=["mean"], home=tmp_path / "kept")
+    first = evaluate(configured, items, events, options)
+    with open_ledger(f"sqlite:///{tmp_path / 'kept' / 'ledger.sqlite'}") as ledger:
+        assert ledger.items.count() == ledger.events.count() == 0
+    with workspace(configured) as catalogue:
+        take_in_items(catalogue, items, silent)
+        wanted = [one.content_hash for page in documents(catalogue) for one in page]
+        fingerprint = read_artifact(default_artifact()).fingerprint
+        with shared_embeddings(catalogue, options.home):
+            assert catalogue.ledger.placements.vectors(fingerprint, wanted).keys() == set(wanted)
+    assert evaluate(configured, items, events, options).as_json() == first.as_json()
+
+
+def test_the_command_writes_json_and_a_page(files, configured, tmp_path, monkeypatch):
+    monkeypatch.setenv("AKIN_ENCODER", str(configured.encoder))
+    monkeypatch.setenv("AKIN_MIN_FREE_BYTES", "0")
+    wanted = ["--strategies", "popular,mean", "--users", "10", "--split", "global"]
+    wanted += ["--json", str(tmp_path / "report.json"), "--html", str(tmp_path / "report.html")]
+    done = CliRunner().invoke(app, ["evaluate", "--items", str(files[0]), "--events", str(files[1]), *wanted])
+    assert done.exit_code == 0, done.output
+    written = json.loads((tmp_path / "report.json").read_bytes())
+    assert written["strategies"].keys() == {"popular", "mean"}
+    assert written["strategies"]["mean"]["ndcg@10_low"] <= written["strategies"]["mean"]["ndcg@10"]
+    assert written["split"] == "global"
+    assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "nDCG@10 by slice" in done.output
