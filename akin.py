@@ -213,6 +213,8 @@ def up(
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
+        # A thread that writes or embeds would keep an answer waiting for ten times as long as the answer takes.
+        sys.setswitchinterval(0.0005)
         url = f"http://{settings.host}:{settings.port}"
         with announce_server(settings.home, url):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     popularity_days: float = Field(90.0, gt=0, description="Popularity counts events of this window before the latest.")
 
     # Work
-    batch_items: int = Field(128, ge=1, le=1024, description="Items per reconcile task.")
+    batch_items: int = Field(256, ge=1, le=1024, description="Items per reconcile task.")
     lease_seconds: float = Field(120.0, gt=0, description="A claimed item is given to another worker after this long.")
     sweep_seconds: float = Field(0.2, gt=0, description="How often pending items are looked for: one indexed query.")
     encoder_threads: int = Field(0, ge=0, description="Threads that embed; 0 takes the cores this process may use.")

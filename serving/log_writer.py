@@ -24,7 +24,7 @@ _BATCH = 500
 class LogWriter:
     """Collects entries and hands them to the ledger in batches; starts with `with`, flushes when left."""
 
-    def __init__(self, ledger: Ledger, *, interval_seconds: float = 1.0, capacity: int = 20_000) -> None:
+    def __init__(self, ledger: Ledger, *, interval_seconds: float = 0.25, capacity: int = 20_000) -> None:
         self._ledger = ledger
         self._interval_seconds = interval_seconds
         self._waiting: deque[LoggedRecommendation] = deque(maxlen=capacity)  # a ledger that is down drops the oldest

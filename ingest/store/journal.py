@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select, update
 
 from ingest.store.database import Database, chunks, microseconds, moment, now
 from ingest.store.pending import set_aside_record
+from ingest.store.prepared import PreparedMany
 from ingest.store.records import Job, LoggedRecommendation, Reject
 from ingest.store.tables import jobs, pending, recommendations, rejects, set_aside
 
@@ -115,23 +116,28 @@ class RecommendationLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Hundreds a second, written beside the answers by a thread that takes the interpreter from them meanwhile.
+        self._insert = PreparedMany(
+            database.insert(recommendations).on_conflict_do_nothing(),
+            ("recommendation_id", "user_id", "generation", "strategy", "item_ids", "created_at"),
+        )
 
     def log(self, entries: Sequence[LoggedRecommendation]) -> None:
         """Write down answers; one that is known already is skipped."""
         rows = [
-            {
-                "recommendation_id": entry.recommendation_id,
-                "user_id": entry.user_id,
-                "generation": entry.generation,
-                "strategy": entry.strategy,
-                "item_ids": orjson.dumps(entry.item_ids).decode(),
-                "created_at": microseconds(entry.created_at),
-            }
+            (
+                entry.recommendation_id,
+                entry.user_id,
+                entry.generation,
+                entry.strategy,
+                orjson.dumps(entry.item_ids).decode(),
+                microseconds(entry.created_at),
+            )
             for entry in entries
         ]
         if rows:
             with self._database.write() as connection:
-                connection.execute(self._database.insert(recommendations).on_conflict_do_nothing(), rows)
+                self._insert.run(connection, rows)
 
     def forget_before(self, moment_: datetime) -> None:
         """Remove old answers."""

@@ -24,8 +24,8 @@ from serving.services import Services
 
 # `/items/{id}` takes any path below /items, so what ends in /similar comes first; the same for users.
 _ROUTERS = (
+    recommendation_routes.router,  # first also because it is asked most: every router before it costs each request
     item_routes.batch_router,
-    recommendation_routes.router,
     item_routes.router,
     event_routes.router,
     search_routes.router,

@@ -2,11 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-import orjson
-from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
-
-from ingest.errors import InvalidInputError
 
 MOST_EXCLUDED = 10_000
 FieldName = Literal["title", "text", "categories", "attributes"]
@@ -15,14 +11,6 @@ FilterTree = Annotated[
 ]
 ExcludedIds = Annotated[list[str], Field(max_length=MOST_EXCLUDED, description="Items that must not be in the answer.")]
 FiniteScore = Annotated[float | None, Field(allow_inf_nan=False, description="Least score of an item in the answer.")]
-
-FilterParameter = Annotated[str | None, Query(description="A filter tree as a JSON string.", max_length=20_000)]
-IdsParameter = Annotated[list[str] | None, Query(description="Items that must not be in the answer; may be repeated.")]
-FieldsParameter = Annotated[
-    str | None, Query(description="Any of title, text, categories, attributes, separated by commas.", max_length=100)
-]
-ScoreParameter = Annotated[float | None, Query(allow_inf_nan=False, description="Least score of an item.")]
-ShareParameter = Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)]
 
 
 class _Body(BaseModel):
@@ -113,18 +101,3 @@ class RetryBody(_Body):
     """Which items to try again; all of them without a list."""
 
     item_ids: list[str] | None = Field(default=None, max_length=MOST_EXCLUDED)
-
-
-def filter_of(parameter: str | None) -> Any:
-    """The tree in a query string. Raises InvalidInputError when it is not JSON."""
-    if parameter is None:
-        return None
-    try:
-        return orjson.loads(parameter)
-    except (orjson.JSONDecodeError, RecursionError) as error:
-        raise InvalidInputError("filter_malformed", "filter must be a JSON object", "filter") from error
-
-
-def fields_of(parameter: str | None) -> tuple[str, ...]:
-    """The names in a comma-separated query string."""
-    return tuple(name.strip() for name in parameter.split(",") if name.strip()) if parameter else ()
