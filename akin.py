@@ -62,6 +62,7 @@ def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexe
     """The write side in this process: an open catalogue, and a Celery worker that keeps its index in order."""
     from ingest.catalogue import open_catalogue
     from ingest.reindex import Reindexer
+    from ingest.trainer import Trainer
     from serving.evaluate.recent import recent_ndcg
     from workers.app import CeleryQueue, make_app
     from workers.embedded import embedded_worker
@@ -69,15 +70,24 @@ def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexe
 
     with open_catalogue(settings) as catalogue:
         ledger, index = catalogue.ledger, catalogue.index
+        trainer = Trainer(settings, ledger, index)
         reindexer = Reindexer(
             settings,
             ledger,
             index,
             catalogue.encoders,
             evaluate=lambda generation: recent_ndcg(ledger, index.open(generation.name), generation, settings),
+            # Embedded, a build has trained already.
+            **({"went_live": trainer.request} if settings.train_taste and not settings.embedded else {}),
         )
         celery = make_app(settings)
-        resources = Resources(settings=settings, ledger=ledger, reconciler=catalogue.reconciler, reindexer=reindexer)
+        resources = Resources(
+            settings=settings,
+            ledger=ledger,
+            reconciler=catalogue.reconciler,
+            reindexer=reindexer,
+            trainer=trainer,
+        )
         with embedded_worker(celery, resources):
             yield catalogue, CeleryQueue(celery), reindexer
 
@@ -405,6 +415,29 @@ def reindex(as_json: JsonOption = False) -> None:
     show_generations([found], as_json=as_json)
     if found["state"] != "live":
         raise typer.Exit(EXIT_ERROR)
+
+
+@app.command("train-taste")
+def train_taste(as_json: JsonOption = False) -> None:
+    """Learn from all events which items go together. Beside a running akin, that one places it in its index."""
+    import resource
+
+    from ingest.catalogue import open_catalogue
+    from ingest.home import is_held
+    from ingest.store.ledger import open_ledger
+    from ingest.train import place_taste, train_live
+    from serving.terminal import show
+
+    settings = load_settings()
+    if settings.embedded and is_held(settings.home):
+        with open_ledger(settings.ledger_url) as ledger:
+            report = train_live(settings, ledger)
+    else:
+        with open_catalogue(settings) as catalogue:
+            report = train_live(settings, catalogue.ledger)
+            place_taste(catalogue.ledger, catalogue.index)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    show({**report.as_json(), "peak_megabytes": peak}, as_json=as_json)
 
 
 @app.command()

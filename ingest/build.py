@@ -1,33 +1,32 @@
 """Building an embedded generation in a process of its own.
 
 Optimising an index holds the interpreter lock for its whole run, so it must not happen where queries are served. The
-child reads the ledger, embeds what is not remembered, fills and optimises the collection, closes it, and says so.
+child reads the ledger, embeds what is not remembered, learns item-item weights from the events, fills and optimises the
+collection, closes it, and says so.
 """
 
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
 
+from ingest.child import be_a_child_of
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
 from ingest.index.engines import open_index
-from ingest.index.protocol import CollectionSpec, Index, Point
+from ingest.index.protocol import CollectionSpec, Index, Point, SparseVector
 from ingest.reconcile import Document, centred, declared_attributes, document, embed_each
 from ingest.settings import Settings
 from ingest.store.database import chunks
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.placements import Placement
 from ingest.store.records import Generation
+from ingest.train import Texts, train_taste
 
 PAGE = 512
 LEAST_ITEMS_FOR_MEAN = 50  # the mean of fewer says more about them than about the catalogue
-NICENESS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +49,21 @@ def build(
     collection = index.create(generation.name, spec)
     total = ledger.items.count()
     mean = _embed_all(settings, ledger, encoders, generation, lambda done: tell("embedding", done, total))
-    placed = 0
+    if settings.train_taste:
+        tell("learning", 0, total)
+        train_taste(settings, ledger, _texts(settings, ledger, generation))
+    placed, learned = 0, ledger.taste.latest()
     for documents in _pages(settings, ledger):
         vectors = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
         ready = [d for d in documents if d.content_hash in vectors]
-        collection.upsert([_point(d, vectors[d.content_hash], mean, generation) for d in ready])
+        tastes = ledger.taste.weights([d.item.item_id for d in ready])
+        collection.upsert(
+            [_point(d, vectors[d.content_hash], mean, generation, tastes.get(d.item.item_id)) for d in ready]
+        )
         ledger.placements.record_built([_placement(d, generation) for d in ready])
         placed += len(ready)
         tell("placing", placed, total)
+    ledger.taste.note_placed(generation.name, learned, known=[g.name for g in ledger.generations.list()])
     tell("optimising", placed, total)
     collection.optimise()
     index.close(generation.name)
@@ -66,8 +72,7 @@ def build(
 
 def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: Connection) -> None:
     """The child's main function: sends ("progress", stage, done, total), then ("built", Built) or ("failed", why)."""
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    os.nice(NICENESS)
+    be_a_child_of(parent)
 
     def tell(stage: str, done: int, total: int) -> None:
         pipe.send(("progress", stage, done, total))
@@ -81,13 +86,6 @@ def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: 
             pipe.send(("built", build(settings, ledger, open_index(settings), encoders, generation, tell)))
     except AkinError as error:
         pipe.send(("failed", str(error)))
-
-
-def _die_with(parent: int) -> None:
-    # A build whose parent was killed would go on for minutes and hold the folder that the next start wants.
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
 
 
 def _embed_all(
@@ -124,9 +122,17 @@ def _pages(settings: Settings, ledger: Ledger) -> Iterator[list[Document]]:
         ]
 
 
-def _point(d: Document, vector: Vectors, mean: Vectors | None, generation: Generation) -> Point:
+def _texts(settings: Settings, ledger: Ledger, generation: Generation) -> Texts:
+    for documents in _pages(settings, ledger):
+        vectors = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
+        yield [(d.item.item_id, vectors.get(d.content_hash)) for d in documents]
+
+
+def _point(
+    d: Document, vector: Vectors, mean: Vectors | None, generation: Generation, taste: SparseVector | None
+) -> Point:
     attributes = declared_attributes(d.item, generation.attributes)
-    return Point(item_id=d.item.item_id, text=centred(vector, mean), attributes=attributes)
+    return Point(item_id=d.item.item_id, text=centred(vector, mean), attributes=attributes, taste=taste)
 
 
 def _placement(d: Document, generation: Generation) -> Placement:

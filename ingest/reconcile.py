@@ -15,7 +15,7 @@ import numpy as np
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Encoder, Vectors
 from ingest.errors import AkinError, InvalidInputError, UnavailableError
-from ingest.index.protocol import Collection, Index, Point
+from ingest.index.protocol import NO_TASTE, Collection, Index, Point
 from ingest.items import AttributeType, AttributeValue, Item, StoredItem
 from ingest.queue import Queue
 from ingest.settings import Settings
@@ -141,21 +141,31 @@ class _Work:
         stale = [row for row in rows if row.deleted_at is None and not _in_order(row, standing)]
         documents = [document(row.item, row.version, self._settings.text_template) for row in stale]
         vectors = self._vectors(documents, reasons)
+        self._check_lease()
+        self._store([d for d in documents if d.item.item_id not in reasons], vectors, reasons)
+        if gone:
+            self._collection.delete([row.item.item_id for row in gone])
+        placed = [_placement(name, d.item.item_id, d.version, d.content_hash) for d in documents]
+        return placed + [_placement(name, row.item.item_id, row.version, None) for row in gone]
+
+    def _store(self, documents: Sequence[Document], vectors: Mapping[str, Vectors], reasons: dict[str, str]) -> None:
+        ids = [d.item.item_id for d in documents]
+        tastes = self._ledger.taste.weights(ids)
         points = [
             Point(
                 item_id=d.item.item_id,
                 text=centred(vectors[d.content_hash], self._generation.mean),
                 attributes=declared_attributes(d.item, self._generation.attributes),
+                taste=tastes.get(d.item.item_id),
             )
             for d in documents
-            if d.item.item_id not in reasons
         ]
-        self._check_lease()
         self._upsert(points, reasons)
-        if gone:
-            self._collection.delete([row.item.item_id for row in gone])
-        placed = [_placement(name, d.item.item_id, d.version, d.content_hash) for d in documents]
-        return placed + [_placement(name, row.item.item_id, row.version, None) for row in gone]
+        # A training may have ended and been placed between our reading and our writing.
+        latest = self._ledger.taste.weights(ids)
+        moved = [item_id for item_id in ids if latest.get(item_id) != tastes.get(item_id)]
+        if moved:
+            self._collection.set_taste({item_id: latest.get(item_id, NO_TASTE) for item_id in moved})
 
     def _vectors(self, documents: Sequence[Document], reasons: dict[str, str]) -> dict[str, Vectors]:
         """Vectors by content hash: remembered ones first, the rest embedded, each text once."""

@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -45,13 +45,20 @@ class Reindexer:
     """Builds generations beside the live one and switches over. One per installation does the work; see `advance`."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, index: Index, encoders: EncoderLibrary, evaluate: Evaluate
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        index: Index,
+        encoders: EncoderLibrary,
+        evaluate: Evaluate,
+        went_live: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._index = index
         self._encoders = encoders
         self._evaluate = evaluate
+        self._went_live = went_live
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self.progress: BuildProgress | None = None
@@ -169,6 +176,7 @@ class Reindexer:
         verdict = judge(self._settings, self._ledger, generation, collection, self._evaluate)
         if verdict.passed:
             self._switch(generation, report=dict(verdict.report()))
+            self._went_live()
         else:
             self._end(generation, GenerationState.REFUSED, dict(verdict.report()))
 

@@ -68,6 +68,23 @@ class Settings(BaseSettings):
     history_limit: int = Field(100, ge=1, le=500, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(90.0, gt=0, description="Popularity counts events of this window before the latest.")
 
+    # What users have in common: item-item weights, trained from everybody's events
+    train_taste: bool = Field(
+        default=False, description="Learn from events which items go together at every reindex; `auto` then blends."
+    )
+    taste_neighbours: int = Field(50, ge=1, le=1000, description="Strongest item-item weights kept for each item.")
+    taste_dense_items: int = Field(
+        20_000, ge=0, description="Catalogues up to this many items get EASE (4 bytes x items^2), larger ones cosines."
+    )
+    taste_least_users: int = Field(
+        100, ge=1, description="Users with events on two or more items before anything is learned from them."
+    )
+    taste_ridge: float = Field(5.0, gt=0, description="Ridge penalty of EASE, in mean item popularities.")
+    taste_text_share: float = Field(
+        2.0, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
+    )
+    blend_text: float = Field(0.02, ge=0, description="Weight of the text score beside the taste score in a blend.")
+
     # Work
     batch_items: int = Field(256, ge=1, le=1024, description="Items per reconcile task.")
     lease_seconds: float = Field(120.0, gt=0, description="A claimed item is given to another worker after this long.")

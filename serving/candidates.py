@@ -1,11 +1,11 @@
-"""The nearest items to a vector that may be shown: they pass the filter, are not excluded, and are not deleted."""
+"""The best items by a text or taste vector that may be shown: they pass the filter, not excluded, not deleted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from ingest.index.filters import Filter
-from ingest.index.protocol import Hit, Query, Vector
+from ingest.index.protocol import Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
 from ingest.store.ledger import Ledger
 from serving.live import View
@@ -27,14 +27,17 @@ class Selection:
     with_items: bool = False  # whether the answer shows fields of its items
 
 
-def nearest(ledger: Ledger, view: View, vector: Vector, selection: Selection, *, with_vectors: bool = False) -> Shown:
+def nearest(
+    ledger: Ledger, view: View, vector: Vector | SparseVector, selection: Selection, *, with_vectors: bool = False
+) -> Shown:
     """At most `selection.limit` hits, best first, none of which the ledger has deleted."""
     unwanted = selection.exclude_ids | ledger.pending.removals()
     excluded = tuple(islice(unwanted, MOST_EXCLUDED))
     wanted = selection.limit
     while True:
         query = Query(
-            text=vector,
+            text=None if isinstance(vector, SparseVector) else vector,
+            taste=vector if isinstance(vector, SparseVector) else None,
             limit=wanted,
             filter=selection.filter,
             exclude_ids=excluded,

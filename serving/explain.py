@@ -1,9 +1,10 @@
 """Why an item was recommended: its score split over the past events, strongest first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ingest.index.protocol import Vector
 from ingest.items import StoredItem
+from ingest.store.records import HistoryEntry
 from serving.answers import Because
 from serving.profile import Profile, shares
 
@@ -13,14 +14,24 @@ def because(profile: Profile, item_vector: Vector, titles: Mapping[str, StoredIt
 
     `titles` holds the past items whose titles are wanted; the others stay without.
     """
+    found = zip(profile.parts, shares(profile, item_vector), strict=True)
+    return combined([(part.entry, float(share)) for part, share in found], titles)
+
+
+def combined(found: Sequence[tuple[HistoryEntry, float]], titles: Mapping[str, StoredItem]) -> tuple[Because, ...]:
+    """One reason per past event, with all its shares together, strongest first."""
+    entries = {entry.event.event_id: entry for entry, _ in found}
+    totals = dict.fromkeys(entries, 0.0)
+    for entry, share in found:
+        totals[entry.event.event_id] += share
     reasons = [
         Because(
-            item_id=part.entry.event.item_id,
-            event_type=part.entry.event.type,
-            share=float(share),
-            title=_title(titles.get(part.entry.event.item_id)),
+            item_id=entry.event.item_id,
+            event_type=entry.event.type,
+            share=totals[event_id],
+            title=_title(titles.get(entry.event.item_id)),
         )
-        for part, share in zip(profile.parts, shares(profile, item_vector), strict=True)
+        for event_id, entry in entries.items()
     ]
     return tuple(sorted(reasons, key=lambda reason: -reason.share))
 

@@ -1,6 +1,7 @@
-"""A history as one query vector, and that vector's score split into one share per past event. Pure arithmetic."""
+"""A history as a query by text and by taste, and the scores split into one share per past event. Pure arithmetic."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.index.protocol import Vector
+from ingest.index.protocol import SparseVector, Vector
 from ingest.settings import Settings
 from ingest.store.records import HistoryEntry
+from ingest.weights import event_weights, saturated
 
-SECONDS_PER_DAY = 86_400.0
 _LEAST_NORM = 1e-9  # below this the likes and dislikes cancel, and the direction would be rounding noise
 
 Weighed = tuple[HistoryEntry, float]
@@ -41,28 +42,25 @@ class Profile:
         return _matrix(self.parts) * (_weights(self.parts) / self.length)[:, np.newaxis]
 
 
-def weigh(history: Sequence[HistoryEntry], settings: Settings) -> list[Weighed]:
-    """Give each event `type weight x normalised value x time decay`; negative pushes away.
+class TastePart(NamedTuple):
+    """One past event of a taste profile: its part of the query's weight, and its item's position."""
 
-    Ratings are normalised per user: `z = (value - mean) / std` over the history's ratings (0 when all are equal), and
-    `value = clip((1 + z) / 2, -0.5, 1)`. Values of other event types are ignored. The decay is
-    `0.5 ** (age / half_life_days)`, with the age counted from the newest event of the history: a common factor would
-    not move the profile, and this way an answer does not depend on the clock. An event without a time does not decay.
-    """
-    ratings = _normalised_ratings(history, settings.rating_types)
-    times = [None if entry.event.timestamp is None else entry.event.timestamp.timestamp() for entry in history]
-    newest = max((time for time in times if time is not None), default=0.0)
-    half_life = settings.half_life_days * SECONDS_PER_DAY
-    weights = settings.event_weights
-    return [
-        (
-            entry,
-            weights.get(entry.event.type, 0.0)
-            * rating
-            * (1.0 if time is None else 0.5 ** ((newest - time) / half_life)),
-        )
-        for entry, rating, time in zip(history, ratings, times, strict=True)
-    ]
+    entry: HistoryEntry
+    weight: float
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasteProfile:
+    """The query of a history by taste: weights at the positions of its items, of length one; the parts add up to it."""
+
+    vector: SparseVector
+    parts: tuple[TastePart, ...]
+
+
+def weigh(history: Sequence[HistoryEntry], settings: Settings) -> list[Weighed]:
+    """Give each event of one user's history its weight by `ingest.weights.event_weights`; negative pushes away."""
+    return list(zip(history, event_weights([entry.event for entry in history], settings), strict=True))
 
 
 def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> Profile | None:
@@ -86,6 +84,36 @@ def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> 
     return Profile(vector=(total / length).astype(np.float32), parts=parts, length=length)
 
 
+def build_taste_profile(weighed: Sequence[Weighed], positions: Mapping[str, int]) -> TasteProfile | None:
+    """Return `w / |w|` with `w` the saturated event weights by item, or None when none of them is positive.
+
+    `w` is made as the matrix that weights are trained from: several events on one item count at most as one clear
+    like. The length grows with the square root of the history, and so does the taste score; dividing by it keeps the
+    scores of short and long histories alike, and beside a cosine.
+    """
+    known = [(entry, saturated(weight)) for entry, weight in weighed if weight and entry.event.item_id in positions]
+    totals: defaultdict[int, float] = defaultdict(float)
+    for entry, weight in known:
+        totals[positions[entry.event.item_id]] += weight
+    kept = {position: min(max(total, -1.0), 1.0) for position, total in totals.items() if abs(total) > _LEAST_NORM}
+    length = math.hypot(*kept.values())
+    if not any(total > 0 for total in kept.values()):
+        return None
+    parts = []
+    for entry, weight in known:
+        position = positions[entry.event.item_id]
+        if position in kept:
+            parts.append(TastePart(entry, weight * kept[position] / totals[position] / length, position))
+    vector = SparseVector(positions=tuple(kept), weights=tuple(total / length for total in kept.values()))
+    return TasteProfile(vector=vector, parts=tuple(parts))
+
+
+def taste_shares(profile: TasteProfile, weights: SparseVector) -> list[float]:
+    """Split the dot product with the weights that point at an item into one share per part, in the parts' order."""
+    pointing = dict(zip(weights.positions, weights.weights, strict=True))
+    return [part.weight * pointing.get(part.position, 0.0) for part in profile.parts]
+
+
 def shares(profile: Profile, item_vector: Vector) -> NDArray[np.float64]:
     """Split `profile.vector @ item_vector` into one share per part, in the parts' order; they add up to the score."""
     return np.asarray(profile.contributions @ item_vector.astype(np.float64), dtype=np.float64)
@@ -101,17 +129,6 @@ def blend(vector: Vector, other: Vector, share: float) -> Vector:
     """`normalise((1 - share) vector + share other)`; `vector` itself when the two cancel out."""
     mixed = unit((1 - share) * vector + share * other)
     return vector if mixed is None else mixed
-
-
-def _normalised_ratings(history: Sequence[HistoryEntry], rating_types: frozenset[str]) -> list[float]:
-    values = [entry.event.value if entry.event.type in rating_types else None for entry in history]
-    known = [value for value in values if value is not None]
-    mean = math.fsum(value / len(known) for value in known)
-    # hypot neither overflows nor underflows where a sum of squares would.
-    spread = math.hypot(*(value - mean for value in known)) / math.sqrt(len(known) or 1)
-    if spread == 0 or not math.isfinite(spread):
-        return [1.0 if value is None else 0.5 for value in values]
-    return [1.0 if value is None else min(max((1 + (value - mean) / spread) / 2, -0.5), 1.0) for value in values]
 
 
 def _weights(parts: Sequence[Part]) -> NDArray[np.float64]:

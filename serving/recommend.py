@@ -21,7 +21,8 @@ from serving.answers import (
     logged,
     new_recommendation_id,
 )
-from serving.candidates import Selection, nearest
+from serving.blended import Blend, best_by_blend, best_by_taste, explained
+from serving.candidates import Selection, Shown, nearest
 from serving.continuations import Continuations
 from serving.explain import because
 from serving.live import LiveIndex, View
@@ -31,7 +32,10 @@ from serving.profile import Profile
 from serving.tastes import Taste, Tastes
 
 MEAN = "mean"
-STRATEGIES = ("auto", MEAN, POPULAR)
+TASTE = "taste"
+BLEND = "blend"
+STRATEGIES = ("auto", BLEND, TASTE, MEAN, POPULAR)
+_BY_TASTE = frozenset({"auto", BLEND, TASTE})
 _IDS_PER_EVENT = 6  # the memory of an inline event, counted in ids
 
 
@@ -82,8 +86,10 @@ class Recommender:
     def recommend(self, request: RecommendRequest) -> Recommendations:
         """The best items for this user or history, best first.
 
-        `auto` and `mean` use the profile when there is one; a user without one gets what is popular, then the rest of
-        the catalogue, each item labelled with its source. Raises InvalidInputError for a request that does not fit.
+        `auto` and `blend` ask by taste and text where weights are trained for something in the history, else by text
+        (`mean`). A user without a profile gets what is popular, then the rest of the catalogue, and so does who asked
+        by `taste` when that finds too little; each item is labelled with its source. Raises InvalidInputError for a
+        request that does not fit.
         """
         _check(request, self._settings)
         return self._live.ask(lambda view: self._page(view, request, given=()))
@@ -110,16 +116,12 @@ class Recommender:
             min_score=request.min_score,
             with_items=bool(request.fields),
         )
-        profile = taste.profile if request.strategy != POPULAR else None
-        if profile is None:
-            items = self._popular_items(view, selection, taste, request)
-        else:
-            items = self._profile_items(view, selection, profile, request)
+        strategy, items = self._items(view, selection, taste, request)
         answer = Recommendations(
             recommendation_id=new_recommendation_id(),
             items=items,
             generation=view.generation.name,
-            strategy=POPULAR if profile is None else MEAN,
+            strategy=strategy,
             profile=taste.info,
             has_next=len(items) == request.limit,
         )
@@ -127,12 +129,62 @@ class Recommender:
         return answer
 
     def _taste(self, view: View, request: RecommendRequest) -> Taste:
+        with_sparse = request.strategy in _BY_TASTE
         if request.history is not None:
-            return self._tastes.of_events(view, request.history)
+            return self._tastes.of_events(view, request.history, with_sparse=with_sparse)
         if request.user_id is None:
             return Taste()
-        with_profile = request.strategy != POPULAR
-        return self._tastes.of_user(view, request.user_id, with_seen=request.exclude_seen, with_profile=with_profile)
+        return self._tastes.of_user(
+            view,
+            request.user_id,
+            with_seen=request.exclude_seen,
+            with_profile=request.strategy not in (POPULAR, TASTE),
+            with_sparse=with_sparse,
+        )
+
+    def _items(
+        self, view: View, selection: Selection, taste: Taste, request: RecommendRequest
+    ) -> tuple[str, tuple[RecommendedItem, ...]]:
+        """The strategy that was possible, and its items."""
+        if taste.sparse is not None and request.strategy == TASTE:
+            blend = Blend(taste=taste.sparse, text=None, text_weight=0.0)
+            found = self._shown(view, best_by_taste(self._ledger, view, taste.sparse, selection), blend, TASTE, request)
+            return TASTE, self._filled_up(view, selection, taste, request, found)
+        if taste.sparse is not None and request.strategy in _BY_TASTE:
+            blend = Blend(taste=taste.sparse, text=taste.profile, text_weight=self._settings.blend_text)
+            best = best_by_blend(self._ledger, view, blend, selection)
+            if best is not None:
+                found = self._shown(view, best, blend, BLEND, request)
+                return BLEND, found if taste.profile else self._filled_up(view, selection, taste, request, found)
+        if taste.profile is not None and request.strategy not in (POPULAR, TASTE):
+            return MEAN, self._profile_items(view, selection, taste.profile, request)
+        return POPULAR, self._popular_items(view, selection, taste, request)
+
+    def _shown(
+        self, view: View, shown: Shown, blend: Blend, source: str, request: RecommendRequest
+    ) -> tuple[RecommendedItem, ...]:
+        if not request.explain:
+            return labelled(shown, source, request.fields)
+        events = [part.entry.event for part in blend.taste.parts + (blend.text.parts if blend.text else ())]
+        past = {event.item_id for event in events} if "title" in request.fields else ()
+        titles = self._ledger.items.get_many(past) if past else {}
+        reasons = explained(self._ledger, view, blend, shown[0], titles)
+        items = labelled(([hit for hit, _ in reasons], shown[1]), source, request.fields)
+        return tuple(replace(item, because=why) for item, (_, why) in zip(items, reasons, strict=True))
+
+    def _filled_up(
+        self,
+        view: View,
+        selection: Selection,
+        taste: Taste,
+        request: RecommendRequest,
+        found: tuple[RecommendedItem, ...],
+    ) -> tuple[RecommendedItem, ...]:
+        missing = selection.limit - len(found)
+        if not missing:
+            return found
+        taken = selection.exclude_ids.union(item.item_id for item in found)
+        return found + self._popular_items(view, replace(selection, limit=missing, exclude_ids=taken), taste, request)
 
     def _profile_items(
         self, view: View, selection: Selection, profile: Profile, request: RecommendRequest
@@ -151,11 +203,11 @@ class Recommender:
         selection = replace(selection, exclude_ids=selection.exclude_ids | taste.disliked)
         shown = popular_hits(self._ledger, view, self._popularity, selection)
         items = labelled(shown, POPULAR, request.fields)
-        if len(items) == request.limit:
+        if len(items) == selection.limit:
             return items
         rest = replace(
             selection,
-            limit=request.limit - len(items),
+            limit=selection.limit - len(items),
             exclude_ids=selection.exclude_ids.union(item.item_id for item in items),
         )
         return items + labelled(catalogue_hits(self._ledger, view, rest), CATALOGUE, request.fields)

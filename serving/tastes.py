@@ -11,8 +11,8 @@ from ingest.store.ledger import Ledger
 from ingest.store.records import HistoryEntry
 from serving.answers import ProfileInfo
 from serving.live import View
-from serving.profile import Profile, Weighed, build_profile, weigh
-from serving.vectors import VectorCache
+from serving.profile import Profile, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
+from serving.vectors import PositionCache, VectorCache
 
 MOST_KEPT = 5_000  # about 10 kB each
 
@@ -21,9 +21,10 @@ _Mark = tuple[int, int | None, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Taste:
-    """What a history says: its profile (None: no positive taste), what was disliked, and what has been seen."""
+    """What a history says: its profiles (None: nothing liked that they know), what was disliked, what has been seen."""
 
     profile: Profile | None = None
+    sparse: TasteProfile | None = None
     disliked: frozenset[str] = frozenset()
     seen: tuple[str, ...] = ()
     info: ProfileInfo = field(default_factory=ProfileInfo)
@@ -40,22 +41,25 @@ class Tastes:
         self._ledger = ledger
         self._settings = settings
         self._vectors = VectorCache() if vectors is None else vectors
-        self._kept: OrderedDict[tuple[str, str], tuple[_Mark, Taste]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, bool], tuple[_Mark, Taste]] = OrderedDict()
         self._lock = Lock()
+        self._positions = PositionCache(ledger)
 
-    def of_user(self, view: View, user_id: str, *, with_seen: bool, with_profile: bool = True) -> Taste:
+    def of_user(
+        self, view: View, user_id: str, *, with_seen: bool, with_profile: bool = True, with_sparse: bool = False
+    ) -> Taste:
         """The taste of a user; an unknown user has none, which is no error."""
         if not (with_seen and with_profile and self._settings.embedded):
             # Elsewhere other processes place items, and nothing tells this one that a kept taste has grown old.
-            return self._read(view, user_id, with_seen=with_seen, with_profile=with_profile)
-        key = (view.generation.name, user_id)
+            return self._read(view, user_id, with_seen, with_profile, with_sparse)
+        key = (view.generation.name, user_id, with_sparse)
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
         mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id))
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and kept[0] == mark:
             return kept[1]
-        taste = self._read(view, user_id, with_seen=True, with_profile=True)
+        taste = self._read(view, user_id, with_seen, with_profile, with_sparse)
         with self._lock:
             self._kept[key] = (mark, taste)
             while len(self._kept) > MOST_KEPT:
@@ -68,14 +72,15 @@ class Tastes:
             for key in [key for key in self._kept if key[1] == user_id]:
                 del self._kept[key]
 
-    def _read(self, view: View, user_id: str, *, with_seen: bool, with_profile: bool) -> Taste:
+    def _read(self, view: View, user_id: str, with_seen: bool, with_profile: bool, with_sparse: bool) -> Taste:
         events = self._ledger.events
         history = events.history(user_id, view.generation.name, self._settings.history_limit)
         seen = self._seen(user_id, history) if with_seen else ()
         weighed = weigh(history, self._settings)
         profile = build_profile(weighed, self._vectors.of_history(view, history)) if with_profile else None
-        info = ProfileInfo(events=len(history), used=len(profile.parts) if profile else 0)
-        return Taste(profile=profile, disliked=_disliked(weighed), seen=seen, info=info)
+        sparse = self._sparse(weighed) if with_sparse else None
+        info = ProfileInfo(events=len(history), used=_used(profile, sparse))
+        return Taste(profile=profile, sparse=sparse, disliked=_disliked(weighed), seen=seen, info=info)
 
     def _seen(self, user_id: str, history: Sequence[HistoryEntry]) -> tuple[str, ...]:
         if len(history) < self._settings.history_limit:
@@ -83,17 +88,25 @@ class Tastes:
             return tuple(entry.event.item_id for entry in history)
         return tuple(self._ledger.events.seen(user_id))
 
-    def of_events(self, view: View, events: Sequence[Event]) -> Taste:
+    def _sparse(self, weighed: Sequence[Weighed]) -> TasteProfile | None:
+        return build_taste_profile(weighed, self._positions.of(entry.event.item_id for entry, _ in weighed))
+
+    def of_events(self, view: View, events: Sequence[Event], *, with_sparse: bool = False) -> Taste:
         """The taste of events that are not in the ledger; those on unknown items are counted and ignored."""
         history = [HistoryEntry(event=event, version=None) for event in events]
         item_ids = tuple(dict.fromkeys(event.item_id for event in events))
         vectors = view.collection.vectors(item_ids)
         weighed = weigh(history, self._settings)
         profile = build_profile(weighed, vectors)
-        used = len(profile.parts) if profile else 0
+        sparse = self._sparse(weighed) if with_sparse else None
         unknown = sum(event.item_id not in vectors for event in events)
-        info = ProfileInfo(events=len(history), used=used, unknown=unknown)
-        return Taste(profile=profile, disliked=_disliked(weighed), seen=item_ids, info=info)
+        info = ProfileInfo(events=len(history), used=_used(profile, sparse), unknown=unknown)
+        return Taste(profile=profile, sparse=sparse, disliked=_disliked(weighed), seen=item_ids, info=info)
+
+
+def _used(profile: Profile | None, sparse: TasteProfile | None) -> int:
+    by_text = {part.entry.event.event_id for part in profile.parts} if profile else set()
+    return len(by_text.union(part.entry.event.event_id for part in sparse.parts) if sparse else by_text)
 
 
 def _disliked(weighed: Sequence[Weighed]) -> frozenset[str]:

@@ -1,10 +1,11 @@
-"""The text vectors of past items, kept between requests: a history changes little from one to the next."""
+"""The text vectors and positions of past items, kept between requests: a history changes little meanwhile."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 
 from ingest.index.protocol import Vector
+from ingest.store.ledger import Ledger
 from ingest.store.records import HistoryEntry
 from serving.live import View
 
@@ -49,3 +50,26 @@ class VectorCache:
             self._vectors.update(vectors)
             while len(self._vectors) > self._capacity:
                 self._vectors.popitem(last=False)
+
+
+class PositionCache:
+    """Sparse positions by item id. They never change, so they are only dropped for room."""
+
+    def __init__(self, ledger: Ledger, capacity: int = 200_000) -> None:
+        self._ledger = ledger
+        self._capacity = capacity
+        self._positions: dict[str, int] = {}
+
+    def of(self, item_ids: Iterable[str]) -> dict[str, int]:
+        """The positions of those that have one."""
+        asked = dict.fromkeys(item_ids)
+        known = self._positions  # one name for one dict: another thread may put an empty one in its place
+        found = {item_id: known[item_id] for item_id in asked if item_id in known}
+        missing = [item_id for item_id in asked if item_id not in found]
+        if missing:
+            fetched = self._ledger.taste.positions(missing)
+            if len(known) + len(fetched) > self._capacity:
+                known = self._positions = {}
+            known.update(fetched)
+            found |= fetched
+        return found

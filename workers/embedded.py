@@ -71,6 +71,7 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
             thread.join(STOP_SECONDS)
         state.should_stop = None
         resources.reindexer.close()
+        resources.trainer.close()
 
 
 def _maintain(resources: Resources, queue: CeleryQueue, stop: threading.Event) -> None:
@@ -89,5 +90,6 @@ def _maintain(resources: Resources, queue: CeleryQueue, stop: threading.Event) -
 
 
 def _upkeep(resources: Resources) -> None:
+    resources.trainer.advance()
     if resources.reindexer.advance() is None and resources.reindexer.rebuild_is_due():
         resources.reindexer.request()

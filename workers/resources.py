@@ -6,6 +6,7 @@ from ingest.reconcile import Reconciler
 from ingest.reindex import Reindexer
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
+from ingest.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,3 +17,4 @@ class Resources:
     ledger: Ledger
     reconciler: Reconciler
     reindexer: Reindexer
+    trainer: Trainer

@@ -32,6 +32,11 @@ def register(app: Celery, resources: Callable[[], Resources]) -> None:
         """Begin a new generation; the maintenance of this installation takes it from there."""
         resources().reindexer.request()
 
+    @app.task(name="akin.train_taste", shared=False)  # type: ignore[untyped-decorator]
+    def train_taste() -> None:
+        """Learn from the events which items go together; the maintenance of this installation takes it from there."""
+        resources().trainer.request()
+
     retried = {"shared": False, "autoretry_for": (UnavailableError,), "retry_backoff": True, "max_retries": None}
 
     @app.task(name="akin.submit_items", **retried)  # type: ignore[untyped-decorator]

@@ -53,10 +53,16 @@ def check_points(points: Sequence[Point], spec: CollectionSpec) -> list[dict[str
 
 def check_query(query: Query, spec: CollectionSpec) -> None:
     """Raise InvalidInputError when the query could harm the engine or means nothing."""
-    if query.text.shape != (spec.dimensions,) or not np.isfinite(query.text).all():
+    if (query.text is None) is (query.taste is None):
+        raise InvalidInputError("invalid_vector", "a query asks by text or by taste, one of the two", "text")
+    if query.text is not None and not (query.text.shape == (spec.dimensions,) and np.isfinite(query.text).all()):
         raise InvalidInputError("invalid_vector", f"a query vector has {spec.dimensions} finite numbers", "text")
+    if query.taste is not None and (fault := _taste_fault(query.taste)):
+        raise InvalidInputError("invalid_vector", f"the query has {fault}", "taste")
     if not 1 <= query.limit <= MAX_LIMIT:
         raise InvalidInputError("invalid_limit", f"limit is 1 to {MAX_LIMIT}", "limit")
+    if len(query.among or ()) > MAX_EXCLUDED:
+        raise InvalidInputError("too_many_ids", f"at most {MAX_EXCLUDED} ids can be asked about", "among")
     if len(query.exclude_ids) > MAX_EXCLUDED:
         raise InvalidInputError("too_many_exclusions", f"at most {MAX_EXCLUDED} ids can be excluded", "exclude_ids")
     if query.min_score is not None and not abs(query.min_score) <= _LARGEST_SCORE:
@@ -103,7 +109,7 @@ def _checked_payload(point: Point, spec: CollectionSpec) -> dict[str, Any]:
         raise InvalidInputError("invalid_item_id", "an item id is text without NUL or lone surrogates", "item_id")
     _check_vector(point.item_id, point.text, spec.dimensions)
     if point.taste is not None:
-        _check_taste(point.item_id, point.taste)
+        check_taste({point.item_id: point.taste})
     payload: dict[str, Any] = {"item_id": point.item_id}
     for name, value in point.attributes.items():
         type_ = spec.attributes.get(name)
@@ -136,12 +142,20 @@ def _check_vector(item_id: str, vector: Vector, dimensions: int) -> None:
         raise _invalid(item_id, "invalid_vector", "a text vector that is not of unit length, or not finite")
 
 
-def _check_taste(item_id: str, taste: SparseVector) -> None:
+def check_taste(weights: Mapping[str, SparseVector]) -> None:
+    """Raise InvalidInputError naming the first item whose taste vector no engine should see."""
+    for item_id, taste in weights.items():
+        if fault := _taste_fault(taste):
+            raise _invalid(item_id, "invalid_vector", fault)
+
+
+def _taste_fault(taste: SparseVector) -> str | None:
     positions, weights = taste.positions, taste.weights
     if len(positions) != len(weights) or len(set(positions)) != len(positions):
-        raise _invalid(item_id, "invalid_vector", "a taste vector whose positions are not unique, one per weight")
+        return "a taste vector whose positions are not unique, one per weight"
     if any(not 0 <= position <= _LARGEST_POSITION for position in positions) or not np.isfinite(weights).all():
-        raise _invalid(item_id, "invalid_vector", "a taste vector with a position or weight out of range")
+        return "a taste vector with a position or weight out of range"
+    return None
 
 
 def _is_plain_id(item_id: str) -> bool:

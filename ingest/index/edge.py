@@ -6,7 +6,7 @@ built in a child process, closed there, and only then opened where queries are s
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,23 @@ from ingest.index.checks import (
     check_points,
     check_query,
     check_spec,
+    check_taste,
     next_below,
     spec_as_json,
     spec_from_json,
 )
 from ingest.index.edge_filters import compile_filter, compile_selection, without_booleans
 from ingest.index.filters import Filter
-from ingest.index.protocol import CollectionSpec, Hit, Point, Query, UnreadableCollectionError, Vector, point_id
+from ingest.index.protocol import (
+    CollectionSpec,
+    Hit,
+    Point,
+    Query,
+    SparseVector,
+    UnreadableCollectionError,
+    Vector,
+    point_id,
+)
 from ingest.items import AttributeType
 
 GRAPH_THRESHOLD = 10_000  # points; under it a scan takes 1 to 2 ms and is exact, so no graph is built
@@ -176,6 +186,17 @@ class EdgeCollection:
             # The write-ahead log survives the process without a flush, but not the loss of power.
             shard.flush()
 
+    def set_taste(self, weights: Mapping[str, SparseVector]) -> None:
+        """Replace taste vectors and nothing else. A changed point leaves the graph, so it counts as unindexed."""
+        check_taste(weights)
+        with self._writing, self._handle.use("store weights") as shard:
+            there = self.matching_ids(list(weights), None)  # the engine fails half way through on ids it does not have
+            known = [item_id for item_id in weights if item_id in there]
+            for start in range(0, len(known), _CHUNK):
+                check_free_space(self._folder, self._min_free_bytes)
+                _set_taste(shard, {item_id: weights[item_id] for item_id in known[start : start + _CHUNK]}, self._epoch)
+            shard.flush()
+
     def delete(self, item_ids: Sequence[str]) -> None:
         """Remove; ids that are not there are no error. Durable when it returns."""
         with self._writing, self._handle.use("delete points") as shard:
@@ -196,7 +217,8 @@ class EdgeCollection:
             hits = _hits(found, query, without=excluded)
             if len(hits) < query.limit and len(found) == fetched:
                 hits = _search(shard, query, limit=query.limit, excluded=excluded)
-            short = len(hits) < query.limit and query.min_score is None and not query.exact
+            graph = query.text is not None and query.among is None and not query.exact
+            short = len(hits) < query.limit and query.min_score is None and graph
             if short and shard.info().indexed_vectors_count:  # a graph may miss points, a scan does not
                 hits = _search(shard, query, limit=query.limit, excluded=excluded, exact=True)
         return hits[: query.limit]
@@ -340,9 +362,36 @@ def _create_payload_indexes(shard: edge.EdgeShard, spec: CollectionSpec) -> None
 def _as_edge_point(point: Point, payload: dict[str, Any], epoch: int) -> edge.Point:
     vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
     if point.taste is not None and point.taste.positions:
-        vectors["taste"] = edge.SparseVector(list(point.taste.positions), list(point.taste.weights))
+        vectors["taste"] = _sparse(point.taste)
     stored = {name: without_booleans(value) for name, value in payload.items()}
     return edge.Point(point_id(point.item_id), vectors, {**stored, _EPOCH: epoch})
+
+
+def _sparse(taste: SparseVector) -> edge.SparseVector:
+    return edge.SparseVector(list(taste.positions), list(taste.weights))
+
+
+def _set_taste(shard: edge.EdgeShard, weights: Mapping[str, SparseVector], epoch: int) -> None:
+    ids: list[Any] = [point_id(item_id) for item_id in weights]
+    emptied: list[Any] = [point_id(item_id) for item_id, taste in weights.items() if not taste.positions]
+    filled = [
+        edge.PointVectors(point_id(item_id), {"taste": _sparse(taste)})
+        for item_id, taste in weights.items()
+        if taste.positions
+    ]
+    if filled:
+        shard.update(edge.UpdateOperation.update_vectors(filled))
+    if emptied:
+        shard.update(edge.UpdateOperation.delete_vectors(emptied, ["taste"]))
+    if ids:
+        shard.update(edge.UpdateOperation.set_payload(ids, {_EPOCH: epoch}))
+
+
+def _nearest(query: Query) -> edge.Query:
+    if query.taste is not None:
+        return edge.Query.Nearest(_sparse(query.taste), using="taste")
+    assert query.text is not None
+    return edge.Query.Nearest(query.text.astype(np.float32).tolist(), using="text")
 
 
 def _search(
@@ -364,13 +413,18 @@ def _found(
     excluded: frozenset[str] = frozenset(),
     exact: bool = False,
 ) -> list[edge.ScoredPoint]:
+    selection = compile_selection(query.filter, excluded)
+    if query.among is not None:
+        among = edge.HasIdCondition({point_id(item_id) for item_id in query.among})
+        selection = edge.Filter(must=[among] if selection is None else [among, selection])
+    exact = exact or query.exact or query.among is not None
     request = edge.QueryRequest(
         limit=limit,
-        query=edge.Query.Nearest(query.text.tolist(), using="text"),
-        filter=compile_selection(query.filter, excluded),
+        query=_nearest(query),
+        filter=selection,
         # The engine's threshold leaves out a score that equals it; ours does not.
         score_threshold=None if query.min_score is None else next_below(query.min_score),
-        params=edge.SearchParams(exact=True) if exact or query.exact else edge.SearchParams(hnsw_ef=_SEARCH_EF),
+        params=edge.SearchParams(exact=True) if exact else edge.SearchParams(hnsw_ef=_SEARCH_EF),
         with_payload=["item_id"],
         with_vector=["text"] if query.with_vectors else False,
     )
@@ -383,7 +437,11 @@ def _hits(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[str
         if len(hits) == query.limit:
             break
         item_id = _item_id(point)
-        if item_id not in without and (query.min_score is None or point.score >= query.min_score):
+        if (
+            item_id not in without
+            and (query.min_score is None or point.score >= query.min_score)
+            and (query.taste is None or point.score)
+        ):
             text = _text_vector(point) if query.with_vectors else None
             hits.append(Hit(item_id=item_id, score=point.score, text=text))
     return hits

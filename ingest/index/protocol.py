@@ -34,6 +34,9 @@ class SparseVector:
     weights: tuple[float, ...]
 
 
+NO_TASTE = SparseVector(positions=(), weights=())
+
+
 @dataclass(frozen=True, kw_only=True)
 class CollectionSpec:
     """What a collection must be able to hold and filter by."""
@@ -54,12 +57,17 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """The nearest items to `text` by dot product that pass `filter` and are not among `exclude_ids`."""
+    """The best items by dot product with `text` or `taste` that pass `filter` and are not among `exclude_ids`.
 
-    text: Vector
+    Exactly one of the two is given. By taste, items whose score is 0 are not found: they share no position with it.
+    """
+
+    text: Vector | None = None
+    taste: SparseVector | None = None
     limit: int
     filter: Filter | None = None
     exclude_ids: Sequence[str] = ()
+    among: Sequence[str] | None = None  # only these items: how given items are scored, exactly
     min_score: float | None = None
     exact: bool = False  # True scans everything: what approximate search is measured against
     with_vectors: bool = False
@@ -93,12 +101,20 @@ class Collection(Protocol):
         """
         ...
 
+    def set_taste(self, weights: Mapping[str, SparseVector]) -> None:
+        """Replace the taste vectors of those items and nothing else of them; an empty one takes it away.
+
+        Ids that are not there are no error. Durable when it returns. Raises InvalidInputError and StorageFullError as
+        `upsert` does.
+        """
+        ...
+
     def delete(self, item_ids: Sequence[str]) -> None:
         """Remove; ids that are not there are no error. Durable when it returns."""
         ...
 
     def query(self, query: Query) -> list[Hit]:
-        """Best first; ties in any order. Never fewer than `limit` when enough points pass."""
+        """Best first; ties in any order. Never fewer than `limit` when enough points pass (and share taste)."""
         ...
 
     def vectors(self, item_ids: Sequence[str]) -> dict[str, Vector]:

@@ -20,6 +20,7 @@ from ingest.index.checks import (
     check_points,
     check_query,
     check_spec,
+    check_taste,
     next_below,
     spec_as_json,
     spec_from_json,
@@ -31,6 +32,7 @@ from ingest.index.protocol import (
     Index,
     Point,
     Query,
+    SparseVector,
     UnreadableCollectionError,
     Vector,
     point_id,
@@ -160,6 +162,22 @@ class ServerCollection:
             for start in range(0, len(stored), _CHUNK):
                 client.upsert(self._name, stored[start : start + _CHUNK], wait=True)
 
+    def set_taste(self, weights: Mapping[str, SparseVector]) -> None:
+        """Replace taste vectors and nothing else; applied when it returns."""
+        check_taste(weights)
+        there = self.matching_ids(list(weights), None)
+        filled = [item_id for item_id, taste in weights.items() if taste.positions and item_id in there]
+        emptied = [item_id for item_id, taste in weights.items() if not taste.positions and item_id in there]
+        with self._use("store weights") as client:
+            for start in range(0, len(filled), _CHUNK):
+                points = [
+                    models.PointVectors(id=str(point_id(item_id)), vector={"taste": _sparse(weights[item_id])})
+                    for item_id in filled[start : start + _CHUNK]
+                ]
+                client.update_vectors(self._name, points, wait=True)
+            for start in range(0, len(emptied), _PAGE):
+                client.delete_vectors(self._name, ["taste"], _ids(emptied[start : start + _PAGE]), wait=True)
+
     def delete(self, item_ids: Sequence[str]) -> None:
         """Remove; ids that are not there are no error. Applied when it returns."""
         with self._use("delete points") as client:
@@ -170,9 +188,9 @@ class ServerCollection:
         """Best first; ties in any order. Never fewer than `limit` when enough points pass."""
         check_query(query, self._spec)
         with self._use("answer a query") as client:
-            hits = self._search(client, query, exact=query.exact)
+            hits = self._search(client, query, exact=query.exact or query.among is not None)
             # A graph may miss points that pass a narrow filter; a scan does not.
-            if len(hits) < query.limit and query.min_score is None and not query.exact:
+            if len(hits) < query.limit and query.min_score is None and not query.exact and _may_miss(query):
                 hits = self._search(client, query, exact=True)
         return hits
 
@@ -231,10 +249,10 @@ class ServerCollection:
     def _search(self, client: QdrantClient, query: Query, *, exact: bool) -> list[Hit]:
         answer = client.query_points(
             self._name,
-            query=query.text.astype(np.float32).tolist(),
-            using="text",
+            query=_asked(query),
+            using="text" if query.taste is None else "taste",
             limit=query.limit,
-            query_filter=compile_selection(query.filter, query.exclude_ids),
+            query_filter=_selection(query),
             # The engine's threshold leaves out a score that equals it; ours does not.
             score_threshold=None if query.min_score is None else next_below(query.min_score),
             search_params=models.SearchParams(exact=exact, hnsw_ef=_SEARCH_EF),
@@ -244,7 +262,7 @@ class ServerCollection:
         return [
             Hit(item_id=_item_id(found), score=found.score, text=_text_vector(found) if query.with_vectors else None)
             for found in answer.points
-            if query.min_score is None or found.score >= query.min_score
+            if (query.min_score is None or found.score >= query.min_score) and (query.taste is None or found.score)
         ]
 
     @contextmanager
@@ -276,8 +294,31 @@ def _ids(item_ids: Sequence[str]) -> list[Any]:
 def _as_server_point(point: Point, payload: dict[str, Any]) -> models.PointStruct:
     vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
     if point.taste is not None and point.taste.positions:
-        vectors["taste"] = models.SparseVector(indices=list(point.taste.positions), values=list(point.taste.weights))
+        vectors["taste"] = _sparse(point.taste)
     return models.PointStruct(id=str(point_id(point.item_id)), vector=vectors, payload=payload)
+
+
+def _sparse(taste: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=list(taste.positions), values=list(taste.weights))
+
+
+def _selection(query: Query) -> models.Filter | None:
+    selection = compile_selection(query.filter, query.exclude_ids)
+    if query.among is None:
+        return selection
+    among = models.HasIdCondition(has_id=_ids(query.among))
+    return models.Filter(must=[among] if selection is None else [among, selection])
+
+
+def _may_miss(query: Query) -> bool:
+    return query.text is not None and query.among is None
+
+
+def _asked(query: Query) -> Any:
+    if query.taste is not None:
+        return _sparse(query.taste)
+    assert query.text is not None
+    return query.text.astype(np.float32).tolist()
 
 
 def _scroll(client: QdrantClient, name: str, filter_: models.Filter | None, offset: Any) -> tuple[list[Any], Any]:

@@ -1,9 +1,10 @@
 """Events in the ledger: accepted once each, read back as histories, popularity and users."""
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, distinct, func, select
+from sqlalchemy import bindparam, distinct, func, literal, select, tuple_
 
 from ingest.events import Event
 from ingest.store.database import Database, chunks, microseconds, moment
@@ -12,6 +13,7 @@ from ingest.store.records import HistoryEntry
 from ingest.store.tables import events, items, placements
 
 DAY = 86_400_000_000  # microseconds
+PAGE = 10_000  # rows, when all events are read
 
 _EVENT = (
     events.c.event_id,
@@ -117,6 +119,34 @@ class EventStore:
         query = query.order_by(func.max(events.c.order_at).desc(), events.c.user_id).limit(limit)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def histories(self, most: int = 1_000) -> Iterator[list[Event]]:
+        """One user's events after another's, oldest first: the latest `most` of each. Read by pages."""
+        key = (events.c.user_id, events.c.order_at, events.c.sequence)
+        query = select(*_EVENT, events.c.order_at, events.c.sequence).order_by(*key).limit(PAGE)
+        history: list[Event] = []
+        last: tuple[str, int, int] | None = None
+        while True:
+            after = query if last is None else query.where(tuple_(*key) > tuple_(*map(literal, last)))
+            with self._database.read() as connection:
+                rows = connection.execute(after).all()
+            for row in rows:
+                event = _event(row[:-2])
+                if history and history[-1].user_id != event.user_id:
+                    yield history[-most:]
+                    history = []
+                history.append(event)
+            if len(rows) < PAGE:
+                break
+            last = (rows[-1].user_id, rows[-1].order_at, rows[-1].sequence)
+        if history:
+            yield history[-most:]
+
+    def newest(self) -> datetime | None:
+        """When the newest event happened; None when no event has a time."""
+        with self._database.read() as connection:
+            latest = connection.execute(select(func.max(events.c.order_at))).scalar()
+        return moment(latest) if latest else None
 
     def count(self) -> int:
         """How many events there are."""

@@ -12,6 +12,7 @@ from ingest.items import Item, StoredItem, item_from_json, item_to_json
 from ingest.store.database import Database, chunks, moment, now
 from ingest.store.pending import PendingStore
 from ingest.store.tables import items, set_aside
+from ingest.store.taste import forget_taste
 
 # Built once: every answer's page is read with it.
 _ALL = select(items).where(items.c.item_id.in_(bindparam("ids", expanding=True)))
@@ -119,6 +120,7 @@ class ItemStore:
                         "deleted_at": stamp,
                     }
                 )
+            forget_taste(connection, [str(row["item_id"]) for row in rows])
             self._commit_changes(connection, rows, job_id, due_in, removes=True)
         return outcomes
 

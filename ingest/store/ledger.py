@@ -14,6 +14,7 @@ from ingest.store.journal import JobStore, RecommendationLog, RejectStore
 from ingest.store.pending import PendingStore
 from ingest.store.placements import PlacementStore
 from ingest.store.tables import SCHEMA_VERSION, meta, metadata
+from ingest.store.taste import TasteStore
 from ingest.store.users import UserStore
 
 
@@ -27,6 +28,7 @@ class Ledger:
         self.placements = PlacementStore(database, self.pending)
         self.generations = GenerationStore(database, self.pending)
         self.events = EventStore(database)
+        self.taste = TasteStore(database)
         self.users = UserStore(database)
         self.jobs = JobStore(database)
         self.rejects = RejectStore(database)

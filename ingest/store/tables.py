@@ -111,6 +111,24 @@ Index("events_user", events.c.user_id, events.c.order_at, events.c.sequence)
 Index("events_item", events.c.item_id)
 Index("events_time", events.c.order_at)
 
+positions = Table(
+    "positions",
+    metadata,
+    Column("position", _Sequence, primary_key=True, autoincrement=True),
+    Column("item_id", String(256), nullable=False, unique=True),
+    sqlite_autoincrement=True,  # a position that was given away is never given to another item
+)
+
+taste = Table(
+    "taste",
+    metadata,
+    Column("item_id", String(256), primary_key=True),
+    Column("positions", LargeBinary, nullable=False),  # uint32, little endian, ascending; empty: no weights any more
+    Column("weights", LargeBinary, nullable=False),  # float32, little endian, one for each position
+    Column("trained_at", BigInteger, nullable=False),
+)
+Index("taste_trained", taste.c.trained_at)
+
 tombstones = Table(
     "tombstones",
     metadata,

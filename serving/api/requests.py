@@ -56,7 +56,7 @@ class RecommendBody(_Body):
     """What may be asked of recommendations for a user."""
 
     limit: int = 10
-    strategy: str = Field(default="auto", description="auto, mean or popular.")
+    strategy: str = Field(default="auto", description="auto, blend, taste, mean or popular.")
     filter: FilterTree = None
     exclude_ids: ExcludedIds = []
     exclude_seen: bool = True

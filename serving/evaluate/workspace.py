@@ -37,7 +37,7 @@ class GenerationNotLiveError(AkinError):
 def workspace(settings: Settings) -> Iterator[Catalogue]:
     """An empty installation in a temporary folder, embedded, with the configured encoder, attributes and template."""
     with tempfile.TemporaryDirectory(prefix="akin-evaluate-") as folder:
-        own = {"home": Path(folder), "encoder": settings.encoder_folder.absolute()}
+        own = {"home": Path(folder), "encoder": settings.encoder_folder.absolute(), "train_taste": True}
         elsewhere = {"database_url": None, "broker_url": None, "qdrant_url": None, "qdrant_api_key": None}
         with open_catalogue(settings.model_copy(update=own | elsewhere)) as catalogue:
             yield catalogue
@@ -46,9 +46,8 @@ def workspace(settings: Settings) -> Iterator[Catalogue]:
 def take_in_items(catalogue: Catalogue, source: FileSource, bars: Bars) -> int:
     """Submit a file of items; returns how many rows were refused."""
     ledger, settings = catalogue.ledger, catalogue.settings
-    source = replace(
-        source, rejects=settings.home / "rejects.jsonl"
-    )  # gone with the folder: `akin validate` lists them
+    # Gone with the folder: `akin validate` lists refused rows.
+    source = replace(source, rejects=settings.home / "rejects.jsonl")
     with bars("items") as show:
         committed = 0
 

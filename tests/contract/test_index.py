@@ -183,6 +183,138 @@ def test_ten_thousand_exclusions_are_served_and_more_are_refused(collection: Col
         collection.query(Query(text=vectors[0], limit=10, exclude_ids=[*excluded, "one more"]))
 
 
+# Taste
+
+
+def _taste_query(**weights: float) -> SparseVector:
+    return SparseVector(positions=tuple(int(name[1:]) for name in weights), weights=tuple(weights.values()))
+
+
+def _with_tastes(collection: Collection, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Points with text and tag, and their tastes as rows of a matrix, set afterwards; returns both matrices."""
+    texts = given.unit_vectors(n)
+    dense = np.random.default_rng(5).normal(size=(n, 12)).astype(np.float32)
+    dense[np.random.default_rng(6).random((n, 12)) < 0.6] = 0
+    collection.upsert([Point(item_id=str(i), text=t, attributes={"year": i % 7}) for i, t in enumerate(texts)])
+    collection.set_taste(
+        {
+            str(i): SparseVector(positions=tuple(np.flatnonzero(row).tolist()), weights=tuple(row[row != 0].tolist()))
+            for i, row in enumerate(dense)
+        }
+    )
+    return texts, dense
+
+
+def test_a_taste_query_scores_by_the_exact_dot_product(collection: Collection) -> None:
+    _, dense = _with_tastes(collection)
+    scores = dense[:, [1, 4, 9]] @ np.array([1.0, -0.5, 2.0], np.float32)
+
+    hits = collection.query(Query(taste=_taste_query(p1=1.0, p4=-0.5, p9=2.0), limit=25))
+
+    assert [hit.item_id for hit in hits] == [str(i) for i in np.argsort(-scores, kind="stable")[:25]]
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1][:25], atol=1e-5)
+    assert [hit.item_id for hit in collection.query(Query(taste=_taste_query(p11=1.0, p99=1.0), limit=1))] == [
+        str(dense[:, 11].argmax())
+    ]
+    assert collection.query(Query(taste=_taste_query(p99=1.0), limit=5)) == []
+
+
+def test_filters_exclusions_and_thresholds_hold_for_taste(collection: Collection) -> None:
+    texts, dense = _with_tastes(collection)
+    scores = dense[:, 3]
+    order = [int(i) for i in np.argsort(-scores, kind="stable")]
+    excluded = {str(i) for i in order[:130:2]}
+    allowed = [i for i in order if i % 7 <= 2 and str(i) not in excluded and scores[i] >= 0.2]
+
+    hits = collection.query(
+        Query(
+            taste=_taste_query(p3=1.0),
+            limit=300,
+            filter=parse_filter({"lte": {"year": 2}}, given.ATTRIBUTES),
+            exclude_ids=sorted(excluded),
+            min_score=0.2,
+            with_vectors=True,
+        )
+    )
+
+    assert [hit.item_id for hit in hits] == [str(i) for i in allowed]
+    for hit in hits:
+        assert hit.text is not None
+        np.testing.assert_allclose(hit.text, texts[int(hit.item_id)], atol=1e-6)
+
+
+def test_setting_tastes_leaves_everything_else_as_it_was(collection: Collection) -> None:
+    texts, _ = _with_tastes(collection)
+    one = SparseVector(positions=(7,), weights=(3.0,))
+
+    collection.set_taste({"5": one, "6": SparseVector(positions=(), weights=()), "nobody": one})
+    collection.set_taste({})
+
+    assert collection.count() == 300
+    assert [(h.item_id, h.score) for h in collection.query(Query(taste=_taste_query(p7=1.0), limit=1))] == [("5", 3.0)]
+    everywhere = SparseVector(positions=tuple(range(12)), weights=(1.0,) * 12)
+    assert "6" not in {hit.item_id for hit in collection.query(Query(taste=everywhere, limit=300))}
+    for item_id, vector in collection.vectors(["5", "6"]).items():
+        np.testing.assert_allclose(vector, texts[int(item_id)], atol=1e-6)
+    assert collection.matching_ids(["5", "6", "nobody"], parse_filter({"gte": {"year": 0}}, given.ATTRIBUTES)) == {
+        "5",
+        "6",
+    }
+
+
+def test_an_upsert_brings_the_taste_it_has_and_drops_the_one_before(collection: Collection) -> None:
+    texts, _ = _with_tastes(collection, 10)
+    ten = SparseVector(positions=(20,), weights=(10.0,))
+
+    collection.upsert([Point(item_id="1", text=texts[1], attributes={}, taste=ten)])
+    collection.upsert([Point(item_id="2", text=texts[2], attributes={})])
+
+    assert [hit.item_id for hit in collection.query(Query(taste=_taste_query(p20=1.0), limit=9))] == ["1"]
+    everywhere = SparseVector(positions=tuple(range(12)), weights=(1.0,) * 12)
+    assert not {"1", "2"} & {hit.item_id for hit in collection.query(Query(taste=everywhere, limit=9))}
+
+
+@pytest.mark.parametrize(
+    "taste",
+    [
+        SparseVector(positions=(1, 1), weights=(0.1, 0.2)),
+        SparseVector(positions=(1,), weights=(float("nan"),)),
+        SparseVector(positions=(-1,), weights=(0.5,)),
+        SparseVector(positions=(1, 2), weights=(0.5,)),
+    ],
+)
+def test_a_taste_that_could_harm_the_engine_is_refused(collection: Collection, taste: SparseVector) -> None:
+    collection.upsert(given.points(given.unit_vectors(2)))
+
+    with pytest.raises(InvalidInputError):
+        collection.query(Query(taste=taste, limit=1))
+    with pytest.raises(InvalidInputError, match="0"):
+        collection.set_taste({"0": taste})
+
+
+def test_given_items_are_scored_exactly(collection: Collection) -> None:
+    texts, dense = _with_tastes(collection)
+    among = [str(i) for i in range(0, 300, 3)]
+    young = parse_filter({"lte": {"year": 2}}, given.ATTRIBUTES)
+    expected = {i for i in among if int(i) % 7 <= 2 and i != "9"}
+
+    by_text = collection.query(Query(text=texts[1], limit=300, among=[*among, "gone"], filter=young, exclude_ids=["9"]))
+    by_taste = collection.query(Query(taste=_taste_query(p2=1.0), limit=300, among=among))
+
+    assert {hit.item_id for hit in by_text} == expected
+    for hit in by_text:
+        assert hit.score == pytest.approx(float(texts[int(hit.item_id)] @ texts[1]), abs=1e-5)
+    scored = {i: dense[int(i), 2] for i in among if dense[int(i), 2]}
+    assert {hit.item_id: hit.score for hit in by_taste} == pytest.approx(scored, abs=1e-5)
+    assert collection.query(Query(text=texts[1], limit=3, among=[])) == []
+
+
+def test_a_query_asks_by_text_or_by_taste(collection: Collection) -> None:
+    for both in ({}, {"text": given.unit_vectors(1)[0], "taste": _taste_query(p1=1.0)}):
+        with pytest.raises(InvalidInputError, match="one of the two"):
+            collection.query(Query(limit=1, **both))
+
+
 # Filters
 
 

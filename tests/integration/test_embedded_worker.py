@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from ingest.events import Event
+from ingest.index.protocol import Query, SparseVector
 from ingest.items import Item
 from ingest.queue import NoQueue
 from ingest.reindex import Reindexer
 from ingest.settings import Settings
 from ingest.store.ledger import open_ledger
 from ingest.submit import delete_items, submit_items
+from ingest.trainer import Trainer
 from tests.fakes import HashingEncoder, Installation, installation
 from workers.app import CeleryQueue, make_app
 from workers.embedded import embedded_worker
@@ -44,7 +47,13 @@ class SlowEncoder(HashingEncoder):
 def working(made: Installation) -> Iterator[Celery]:
     reindexer = Reindexer(made.settings, made.ledger, made.index, made.encoders, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
     app = make_app(made.settings)
-    resources = Resources(settings=made.settings, ledger=made.ledger, reconciler=made.reconciler, reindexer=reindexer)
+    resources = Resources(
+        settings=made.settings,
+        ledger=made.ledger,
+        reconciler=made.reconciler,
+        reindexer=reindexer,
+        trainer=Trainer(made.settings, made.ledger, made.index),
+    )
     with embedded_worker(app, resources):
         yield app
 
@@ -221,3 +230,18 @@ def test_work_goes_on_after_the_index_was_away(akin: Installation, app: Celery) 
     folder.with_name("away").rename(folder)
 
     assert soon(lambda: placed(akin) == {"a"}, seconds=20)
+
+
+def test_a_training_that_is_asked_for_reaches_the_index(tmp_path: Path) -> None:
+    with installation(tmp_path, taste_least_users=2) as akin, working(akin) as app:
+        akin.add_items(items("a", "b", "c"))
+        akin.add_events(
+            [Event(event_id=f"{user}{i}", user_id=user, item_id=i, type="like") for user in "uvw" for i in "ab"]
+        )
+
+        app.send_task("akin.train_taste")
+
+        assert soon(lambda: akin.ledger.taste.weights("a"), 60)
+        there = akin.ledger.taste.positions("b")["b"]
+        query = Query(taste=SparseVector(positions=(there,), weights=(1.0,)), limit=3)
+        assert soon(lambda: [hit.item_id for hit in akin.index.open("first").query(query)][:1] == ["a"])

@@ -475,7 +475,7 @@ def test_the_sweep_asks_for_what_no_message_reached(akin: Installation) -> None:
     queue.away = False
     assert sweep(akin.settings, akin.ledger, queue) == 300
 
-    assert [len(batch) for batch in queue.messages] == [128, 128, 44]
+    assert [len(batch) for batch in queue.messages] == [akin.settings.batch_items, 300 - akin.settings.batch_items]
     assert sorted(i for batch in queue.messages for i in batch) == sorted(ids)
     assert sweep(akin.settings, akin.ledger, queue) == 0  # the messages are on their way
 

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ingest.events import Event
+from ingest.index.protocol import SparseVector
 from ingest.settings import Settings
 from ingest.store.records import HistoryEntry
-from serving.profile import blend, build_profile, shares, unit, weigh
+from serving.profile import (
+    blend,
+    build_profile,
+    build_taste_profile,
+    shares,
+    taste_shares,
+    unit,
+    weigh,
+)
 
 SETTINGS = Settings()
 NEWEST = datetime(2024, 6, 1, tzinfo=UTC)
@@ -67,6 +76,47 @@ def test_a_dislike_pushes_away_from_its_item(history, disliked):
     after = profile_of([*history, (-0.5, disliked)])
     assume(before is not None and after is not None)
     assert float(after.vector @ disliked) <= float(before.vector @ disliked) + 1e-5
+
+
+tasted = st.lists(
+    st.tuples(st.integers(0, 6), st.floats(-1, 1).filter(lambda w: abs(w) > 1e-3)), min_size=1, max_size=12
+)
+pointing = st.dictionaries(st.integers(0, 8), st.floats(-1, 1), max_size=8)
+
+
+def taste_profile_of(items):
+    weighed = [(entry(f"i{item}", position=n), weight) for n, (item, weight) in enumerate(items)]
+    return build_taste_profile(weighed, {f"i{item}": 10 + item for item in range(6)})
+
+
+@given(history=tasted, weights=pointing)
+def test_the_shares_of_a_taste_score_add_up_to_it(history, weights):
+    profile = taste_profile_of(history)
+    assume(profile is not None)
+    pointed = SparseVector(positions=tuple(10 + p for p in weights), weights=tuple(weights.values()))
+    asked = dict(zip(profile.vector.positions, profile.vector.weights, strict=True))
+    score = sum(asked.get(p, 0.0) * w for p, w in zip(pointed.positions, pointed.weights, strict=True))
+    assert sum(taste_shares(profile, pointed)) == pytest.approx(score, abs=1e-9)
+
+
+@given(history=tasted)
+def test_a_taste_profile_has_unit_length_and_knows_no_item_without_position(history):
+    profile = taste_profile_of(history)
+    assume(profile is not None)
+    assert sum(w * w for w in profile.vector.weights) == pytest.approx(1)
+    assert set(profile.vector.positions) <= set(range(10, 16))
+    assert len(set(profile.vector.positions)) == len(profile.vector.positions)
+
+
+def test_there_is_no_taste_profile_without_anything_liked_that_it_knows():
+    assert taste_profile_of([(0, -1.0), (1, -0.5)]) is None
+    assert taste_profile_of([(6, 1.0)]) is None
+    assert taste_profile_of([]) is None
+
+
+def test_many_events_on_one_item_count_as_one_clear_like():
+    once, often = taste_profile_of([(0, 1.0), (1, 1.0)]), taste_profile_of([*[(0, 0.3)] * 20, (1, 1.0)])
+    assert often.vector.weights == pytest.approx(once.vector.weights)
 
 
 def test_there_is_no_profile_without_anything_liked():

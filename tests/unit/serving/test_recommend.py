@@ -13,8 +13,10 @@ from ingest.index.filter_parser import parse_filter
 from ingest.index.filters import matches
 from ingest.items import Item
 from ingest.reconcile import declared_attributes
+from ingest.taste.model import no_model
+from ingest.train import place_taste, train_live
 from serving.inline_history import parse_inline_history
-from serving.recommend import RecommendationExpiredError, RecommendRequest
+from serving.recommend import STRATEGIES, RecommendationExpiredError, RecommendRequest
 from tests.fakes import FakeClock, HashingEncoder, installation
 
 TOPICS = ("poetry", "crime", "cooking")
@@ -187,6 +189,71 @@ def test_answers_are_logged_with_their_id(akin):
     assert answer.recommendation_id
 
 
+def learn(akin):
+    train_live(akin.settings, akin.ledger)
+    place_taste(akin.ledger, akin.index)
+
+
+@pytest.fixture
+def learned(tmp_path):
+    """Whoever likes i0 likes i1 (another topic), and so on in pairs; i20 to i29 have no events."""
+    with installation(tmp_path, taste_least_users=2, taste_text_share=0) as made:
+        made.add_items([item(n, year=2000 + n) for n in range(30)])
+        made.add_events([event(f"v{n}{k}", f"i{n + m}") for n in range(0, 20, 2) for m in (0, 1) for k in range(3)])
+        learn(made)
+        yield made
+
+
+def test_by_taste_a_user_gets_what_others_liked_with_it(learned):
+    learned.add_events([event("ann", "i0")])
+    for strategy in ("taste", "blend", "auto"):
+        answer = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=3, strategy=strategy))
+        assert answer.strategy == {"auto": "blend"}.get(strategy, strategy)
+        assert ids(answer)[0] == "i1"
+        assert answer.items[0].source == answer.strategy
+
+
+def test_a_blend_goes_on_with_what_reads_alike(learned):
+    learned.add_events([event("ann", "i0")])
+    answer = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=8))
+    assert {int(item_id[1:]) % 3 for item_id in ids(answer)[1:]} == {0}
+
+
+def test_what_taste_does_not_find_is_filled_up_and_labelled(learned):
+    learned.add_events([event("ann", "i0")])
+    answer = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=29, strategy="taste"))
+    sources = [one.source for one in answer.items]
+    assert len(set(ids(answer))) == 29
+    assert sources == sorted(sources, key=["taste", "popular", "catalogue"].index)
+    assert set(sources) == {"taste", "popular", "catalogue"}
+
+
+def test_without_trained_items_in_the_history_the_text_answers(learned):
+    learned.add_items([item(40, topic="crime")])
+    learned.add_events([event("ann", "i40")])
+    assert learned.recommender.recommend(RecommendRequest(user_id="ann")).strategy == "mean"
+    assert learned.recommender.recommend(RecommendRequest(user_id="ann", strategy="taste")).strategy == "popular"
+
+
+def test_when_the_weights_are_gone_the_text_answers(learned):
+    learned.add_events([event("ann", "i0")])
+    learned.ledger.taste.replace(no_model())
+    place_taste(learned.ledger, learned.index)
+    assert learned.recommender.recommend(RecommendRequest(user_id="ann")).strategy == "mean"
+
+
+def test_a_blends_reasons_name_every_past_event_once(learned):
+    learned.add_events([event("ann", "i0"), event("ann", "i4", "view"), event("ann", "i7", "dislike")])
+    plain = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=6))
+    answer = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=6, explain=True, fields=("title",)))
+    assert ids(answer) == ids(plain)
+    for one, unexplained in zip(answer.items, plain.items, strict=True):
+        assert one.score == pytest.approx(unexplained.score, abs=1e-5)
+        assert sum(reason.share for reason in one.because) == pytest.approx(one.score, abs=1e-5)
+        assert sorted(reason.item_id for reason in one.because) == ["i0", "i4", "i7"]
+        assert all(reason.title for reason in one.because)
+
+
 filters = st.sampled_from(
     [
         None,
@@ -211,30 +278,45 @@ pasts = st.lists(
     catalogue=catalogues,
     past=pasts,
     filter_=filters,
-    strategy=st.sampled_from(["auto", "mean", "popular"]),
+    strategy=st.sampled_from(STRATEGIES),
     limit=st.integers(1, 12),
     excluded=st.sets(st.integers(0, 25), max_size=6),
     inline=st.booleans(),
+    trained=st.booleans(),
 )
-def test_no_answer_violates_its_filter_or_exclusions(catalogue, past, filter_, strategy, limit, excluded, inline):
-    with tempfile.TemporaryDirectory() as folder, installation(Path(folder), encoder=HashingEncoder(8)) as akin:
+def test_no_answer_violates_its_filter_or_exclusions(
+    catalogue, past, filter_, strategy, limit, excluded, inline, trained
+):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        installation(Path(folder), encoder=HashingEncoder(8), taste_least_users=1) as akin,
+    ):
         items = [item(n, topic, year=year, free=free) for n, (topic, year, free) in enumerate(catalogue)]
         akin.add_items(items)
         akin.add_events([event(user, f"i{n}", type_) for user, n, type_ in past])
+        if trained:
+            learn(akin)
         history = parse_inline_history([{"item_id": f"i{n}", "type": t} for _, n, t in past], akin.settings)
         who = {"history": history} if inline else {"user_id": "ann"}
         exclude_ids = tuple(f"i{n}" for n in excluded)
         seen = {f"i{n}" for user, n, _ in past if inline or user == "ann"}
-        wanted = RecommendRequest(limit=limit, strategy=strategy, filter=filter_, exclude_ids=exclude_ids, **who)
+        wanted = RecommendRequest(
+            limit=limit, strategy=strategy, filter=filter_, exclude_ids=exclude_ids, explain=True, **who
+        )
         typed = parse_filter(filter_, akin.settings.attributes)
         passing = {one.item_id for one in items if matches(typed, declared_attributes(one, akin.settings.attributes))}
         allowed = passing - set(exclude_ids) - seen
 
         answer = akin.recommender.recommend(wanted)
-        pages = ids(answer)
+        pages = list(answer.items)
         while answer.has_next:
             answer = akin.recommender.next_page(answer.recommendation_id)
-            pages += ids(answer)
+            pages += answer.items
+        for one in pages:
+            assert (one.because is None) is (one.source in {"popular", "catalogue"})
+            if one.because is not None:
+                assert sum(reason.share for reason in one.because) == pytest.approx(one.score, abs=1e-5)
+        pages = [one.item_id for one in pages]
 
         assert len(pages) == len(set(pages))
         assert set(pages) == allowed

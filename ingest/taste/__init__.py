@@ -1,0 +1,1 @@
+"""Taste: item-item weights learned from events, one sparse vector per item."""

@@ -1,0 +1,68 @@
+"""Who liked what, as one sparse matrix. Reads events as a stream and keeps nothing of them but numbers."""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import numpy as np
+from scipy import sparse
+
+from ingest.events import Event
+from ingest.settings import Settings
+from ingest.weights import event_weights, saturated
+
+Matrix: TypeAlias = "sparse.csr_array"
+
+LEAST_ITEMS_PER_USER = 2  # a user with one item says nothing about which items go together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactions:
+    """`matrix` is `(users, items) float32` in -1..1; its column i belongs to `item_ids[i]`."""
+
+    item_ids: tuple[str, ...]
+    matrix: Matrix
+    events: int
+
+    @property
+    def users(self) -> int:
+        """How many users have enough items to teach something."""
+        return int(self.matrix.shape[0])
+
+
+def collect(
+    item_ids: Sequence[str], histories: Iterable[Sequence[Event]], newest: datetime | None, settings: Settings
+) -> Interactions:
+    """Build the matrix from each user's events on these items; events on other items are ignored.
+
+    An entry is the sum of the user's saturated event weights on the item, kept within -1..1, so that it is nearly
+    binary and twenty views are not twenty likes. Time decay counts from `newest`, the newest event overall. Memory: 8
+    bytes for each pair of user and item, and one history at a time.
+    """
+    columns = {item_id: column for column, item_id in enumerate(item_ids)}
+    values, indices, starts = array("f"), array("i"), array("q", [0])
+    count = 0
+    for history in histories:
+        known = [event for event in history if event.item_id in columns]
+        row = _row(known, columns, newest, settings)
+        if len(row) < LEAST_ITEMS_PER_USER:
+            continue
+        count += len(known)
+        indices.extend(row)
+        values.extend(row.values())
+        starts.append(len(indices))
+    shape = (len(starts) - 1, len(columns))
+    stored = (np.asarray(values, np.float32), np.asarray(indices, np.int32), np.asarray(starts, np.int64))
+    return Interactions(item_ids=tuple(item_ids), matrix=sparse.csr_array(stored, shape=shape), events=count)
+
+
+def _row(
+    events: Sequence[Event], columns: Mapping[str, int], newest: datetime | None, settings: Settings
+) -> dict[int, float]:
+    total: defaultdict[int, float] = defaultdict(float)
+    for event, weight in zip(events, event_weights(events, settings, newest=newest), strict=True):
+        total[columns[event.item_id]] += saturated(weight)
+    return {column: min(max(value, -1.0), 1.0) for column, value in sorted(total.items()) if value}

@@ -1,0 +1,75 @@
+"""The trained item-item weights, and which way of training fits the events and the catalogue."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.encoder.protocol import Vectors
+from ingest.settings import Settings
+from ingest.taste.ease import ease
+from ingest.taste.interactions import Interactions
+from ingest.taste.neighbours import cosine_neighbours
+from ingest.taste.strongest import Strongest
+
+LEAST_TEXTS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasteModel:
+    """For each item the strongest weights that point at it: row i of `incoming` belongs to `item_ids[i]`."""
+
+    item_ids: tuple[str, ...]
+    incoming: Strongest
+
+    def rows(self) -> Iterator[tuple[str, NDArray[np.int32], Vectors]]:
+        """Each item with the indices of the items whose weights point at it, and those weights."""
+        yield from zip(self.item_ids, *self.incoming, strict=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooFewEvents:
+    """There is nothing to learn from yet: `users` have events on two or more items, `needed` would do."""
+
+    users: int
+    needed: int
+
+
+def train(interactions: Interactions, text: Vectors, settings: Settings) -> TasteModel | TooFewEvents:
+    """Weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
+
+    `text` is `(items, d) float32` in the order of the interactions' items, zero rows where there is no vector.
+    """
+    if interactions.users < settings.taste_least_users:
+        return TooFewEvents(users=interactions.users, needed=settings.taste_least_users)
+    k = min(settings.taste_neighbours, max(1, len(interactions.item_ids) - 1))
+    if len(interactions.item_ids) > settings.taste_dense_items:
+        incoming = cosine_neighbours(interactions.matrix, k=k)
+    else:
+        incoming = ease(
+            interactions.matrix,
+            centred_rows(text),
+            ridge=settings.taste_ridge,
+            text_share=settings.taste_text_share,
+            k=k,
+        )
+    return TasteModel(item_ids=interactions.item_ids, incoming=incoming)
+
+
+def no_model() -> TasteModel:
+    """What is known when nothing is: no items and no weights."""
+    return TasteModel(item_ids=(), incoming=Strongest(np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32)))
+
+
+def centred_rows(text: Vectors) -> Vectors:
+    """Each row less the mean of the rows that are not zero, at length one; zero rows stay zero.
+
+    With too few rows all are zero: they would say more about their mean than about each other.
+    """
+    known = np.any(text != 0, axis=1)
+    if np.count_nonzero(known) < LEAST_TEXTS:
+        return np.zeros_like(text)
+    shifted = np.where(known[:, np.newaxis], text - text[known].mean(axis=0), 0.0)
+    lengths = np.linalg.norm(shifted, axis=1, keepdims=True)
+    return np.asarray(shifted / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32)  # noqa: PLR2004 - rounding noise

@@ -1,0 +1,124 @@
+"""Learning item-item weights from everybody's events, and bringing them to the index.
+
+Training writes to the ledger only; whoever holds the index then places what changed there. Neither needs the other to
+be told: what is to be placed follows from the ledger.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ingest.encoder.protocol import Vectors
+from ingest.index.protocol import NO_TASTE, Index
+from ingest.settings import Settings
+from ingest.store.database import chunks
+from ingest.store.ledger import Ledger
+from ingest.store.records import GenerationState
+
+if TYPE_CHECKING:
+    from ingest.taste.model import TooFewEvents
+
+logger = logging.getLogger(__name__)
+
+Texts = Iterable[list[tuple[str, Vectors | None]]]  # pages of items with their text vectors, not centred
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainReport:
+    """What a training used and changed; `note` says what stood in its way, if anything did."""
+
+    items: int = 0
+    users: int = 0
+    events: int = 0
+    changed: int = 0
+    seconds: float = 0.0
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return asdict(self)
+
+
+def train_live(settings: Settings, ledger: Ledger) -> TrainReport:
+    """Train for the items of the live generation; see `train_taste`."""
+    live = ledger.generations.live()
+    if live is None:
+        return TrainReport(note="no generation is live yet")
+    return train_taste(settings, ledger, ledger.taste.texts(live.name, live.fingerprint))
+
+
+def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport:
+    """Learn from all events which items go together, and keep that in the ledger.
+
+    With too few events nothing is learned, and what was learned from events that are gone is dropped. Up to
+    `taste_dense_items` items it takes 4 to 6 bytes x items^2 of memory, and seconds to minutes of one process: call
+    it where nobody waits.
+    """
+    # Only where weights are trained should anybody wait for scipy to load.
+    from ingest.taste.interactions import collect  # noqa: PLC0415
+    from ingest.taste.model import TasteModel, no_model, train  # noqa: PLC0415
+
+    started = time.monotonic()
+    item_ids, text = _texts(texts, settings.taste_dense_items)
+    interactions = collect(item_ids, ledger.events.histories(), ledger.events.newest(), settings)
+    trained = train(interactions, text, settings)
+    model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
+    changed = ledger.taste.replace(model)
+    report = TrainReport(
+        items=len(item_ids),
+        users=interactions.users,
+        events=interactions.events,
+        changed=len(changed),
+        seconds=round(time.monotonic() - started, 3),
+        note=note,
+    )
+    logger.info("taste trained", extra=report.as_json())
+    return report
+
+
+def place_taste(ledger: Ledger, index: Index) -> int:
+    """Bring changed weights to every generation that receives writes; returns how many points that were.
+
+    Waits for a generation that is being built: it brings its own, and the live one will be replaced by it.
+    """
+    until = ledger.taste.latest()
+    generations = ledger.generations.list() if until else []
+    if any(generation.state is GenerationState.BUILDING for generation in generations):
+        return 0
+    count = 0
+    for generation in generations:
+        placed = ledger.taste.placed(generation.name)
+        if generation.state not in (GenerationState.LIVE, GenerationState.CATCHING_UP) or placed >= until:
+            continue
+        collection = index.open(generation.name)
+        for some in chunks(ledger.taste.changed(placed, until)):
+            weights = ledger.taste.weights(some)
+            collection.set_taste({item_id: weights.get(item_id, NO_TASTE) for item_id in some})
+            count += len(some)
+        ledger.taste.note_placed(generation.name, until, known=[g.name for g in generations])
+    if count:
+        ledger.placements.recorded += 1  # whoever keeps what it read of the index, reads it again
+    return count
+
+
+def _texts(pages: Texts, most: int) -> tuple[list[str], Vectors]:
+    """The ids, and `(items, d) float32` with zero rows where there is no vector; no columns above `most` items."""
+    item_ids: list[str] = []
+    found: dict[int, Vectors] = {}
+    for page in pages:
+        found |= {len(item_ids) + n: vector for n, (_, vector) in enumerate(page) if vector is not None}
+        item_ids += [item_id for item_id, _ in page]
+        if len(item_ids) > most:
+            found = {}  # so many items are trained without text
+    text = np.zeros((len(item_ids), len(next(iter(found.values()))) if found else 0), dtype=np.float32)
+    for row, vector in found.items():
+        text[row] = vector
+    return item_ids, text
+
+
+def _too_few(found: "TooFewEvents") -> str:
+    return f"too few events: {found.users} users have events on two or more items, {found.needed} are needed"

@@ -1,0 +1,150 @@
+"""Item-item weights: the same by every way of computing them, stronger for what is liked together, never for itself."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from ingest.events import Event
+from ingest.settings import Settings
+from ingest.taste.ease import ease
+from ingest.taste.interactions import Interactions, collect
+from ingest.taste.model import TasteModel, TooFewEvents, centred_rows, train
+from ingest.taste.neighbours import cosine_neighbours
+from ingest.taste.strongest import strongest
+
+SETTINGS = Settings(taste_least_users=1, taste_neighbours=50)
+NEWEST = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+def event(user, item_id, type_="like", *, days_ago=0.0, value=None):
+    timestamp = NEWEST - timedelta(days=days_ago)
+    return Event(
+        event_id=f"{user}{item_id}", user_id=user, item_id=item_id, type=type_, value=value, timestamp=timestamp
+    )
+
+
+def random_matrix(users, items, seed=0, density=0.3):
+    return sparse.csr_array(
+        sparse.random_array((users, items), density=density, rng=np.random.default_rng(seed), dtype=np.float32)
+    )
+
+
+def random_text(items, dimensions=4, seed=1):
+    vectors = np.random.default_rng(seed).normal(size=(items, dimensions)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def dense(found, n):
+    whole = np.zeros((len(found.weights), n), np.float32)
+    np.put_along_axis(whole, found.indices.astype(np.int64), found.weights, axis=1)
+    return whole
+
+
+def reference_ease(matrix, text, ridge, text_share):
+    x = matrix.toarray().astype(np.float64)
+    squares = (x**2).sum(axis=0)
+    scale = squares.sum() / np.count_nonzero(squares)
+    p = np.linalg.inv(x.T @ x + scale * (text_share * text @ text.T + ridge * np.eye(x.shape[1])))
+    b = np.eye(x.shape[1]) - p / np.diag(p)
+    return b.T  # row i: what points at i
+
+
+@pytest.mark.parametrize(("users", "items"), [(40, 12), (6, 40)], ids=["by items", "by users"])
+@pytest.mark.parametrize("text_share", [0.0, 2.0])
+def test_ease_is_the_closed_form_whichever_side_is_inverted(users, items, text_share):
+    matrix, text = random_matrix(users, items), random_text(items)
+    found = ease(matrix, text, ridge=3.0, text_share=text_share, k=items)
+    expected = reference_ease(matrix, text, 3.0, text_share)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(dense(found, items), expected, atol=2e-5)
+
+
+def test_only_the_strongest_weights_of_each_item_are_kept():
+    rows = np.array([[0.1, -0.9, 0.3, 0.0], [0.2, 0.1, 0.0, 0.0]], np.float32)
+    found = strongest(rows, 2)
+    assert found.indices.tolist() == [[1, 2], [0, 1]]
+    np.testing.assert_allclose(found.weights, [[-0.9, 0.3], [0.2, 0.1]], atol=1e-7)
+
+
+def test_an_item_without_events_gets_weights_from_items_that_read_alike():
+    text = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    matrix = sparse.csr_array(np.array([[0, 1, 1, 0], [0, 1, 1, 1], [0, 1, 0, 1]] * 5, np.float32))
+    with_text = dense(ease(matrix, text, ridge=1.0, text_share=2.0, k=4), 4)
+    without = dense(ease(matrix, np.zeros_like(text), ridge=1.0, text_share=2.0, k=4), 4)
+    assert with_text[0].argmax() == 1
+    assert not without[0].any()
+
+
+def test_texts_are_centred_where_there_are_enough_of_them():
+    text = random_text(60)
+    text[7] = 0
+    centred = centred_rows(text)
+    known = np.delete(np.arange(60), 7)
+    expected = text[known] - text[known].mean(axis=0)
+    np.testing.assert_allclose(centred[known], expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    assert not centred[7].any()
+    assert not centred_rows(text[:20]).any()
+    assert centred_rows(np.zeros((3, 0), np.float32)).shape == (3, 0)
+
+
+def test_neighbours_are_shrunk_cosines():
+    matrix = random_matrix(30, 9)
+    x = matrix.toarray()
+    lengths = np.linalg.norm(x, axis=0)
+    expected = x.T @ x / (np.outer(lengths, lengths) + 2.0)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(dense(cosine_neighbours(matrix, k=9, shrinkage=2.0), 9), expected, atol=1e-5)
+
+
+def test_the_catalogue_decides_how_weights_are_trained():
+    interactions = Interactions(item_ids=tuple("abcdef"), matrix=random_matrix(20, 6), events=20)
+    text = random_text(6)
+    small = train(interactions, text, SETTINGS)
+    large = train(interactions, text, SETTINGS.model_copy(update={"taste_dense_items": 5}))
+    assert isinstance(small, TasteModel)
+    assert isinstance(large, TasteModel)
+    assert small.incoming.weights.shape == large.incoming.weights.shape == (6, 5)
+    np.testing.assert_allclose(dense(large.incoming, 6), dense(cosine_neighbours(interactions.matrix, k=5), 6))
+
+
+def test_too_few_users_are_no_error():
+    interactions = Interactions(item_ids=("a", "b"), matrix=random_matrix(3, 2, density=1.0), events=6)
+    assert train(interactions, random_text(2), Settings()) == TooFewEvents(users=3, needed=100)
+
+
+def test_a_catalogue_of_one_item_has_nothing_to_point_at_it():
+    interactions = Interactions(item_ids=("a",), matrix=sparse.csr_array(np.ones((2, 1), np.float32)), events=2)
+    model = train(interactions, random_text(1), SETTINGS)
+    assert [(item_id, weights.tolist()) for item_id, _, weights in model.rows()] == [("a", [0.0])]
+
+
+def test_the_matrix_holds_signed_saturated_weights_of_users_with_two_items():
+    histories = [
+        [event("ann", "a"), event("ann", "b", "dislike"), event("ann", "gone")],
+        [event("bob", "a"), event("bob", "a", "view")],
+        [event("cy", "a", "view"), event("cy", "a", "view"), event("cy", "b", days_ago=SETTINGS.half_life_days * 2)],
+    ]
+    found = collect(["a", "b", "c"], histories, NEWEST, SETTINGS)
+    assert (found.users, found.events) == (2, 5)
+    np.testing.assert_allclose(found.matrix.toarray(), [[1, -0.25, 0], [1, 0.5, 0]], atol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 1000),
+    users=st.integers(2, 30),
+    items=st.integers(2, 20),
+    k=st.integers(1, 30),
+    with_text=st.booleans(),
+)
+def test_no_item_points_at_itself_and_every_weight_is_finite(seed, users, items, k, with_text):
+    matrix = random_matrix(users, items, seed)
+    text = random_text(items, seed=seed) if with_text else np.zeros((items, 4), np.float32)
+    for found in (ease(matrix, text, ridge=1.0, text_share=1.0, k=k), cosine_neighbours(matrix, k=k)):
+        assert found.indices.shape == (items, min(k, items))
+        assert np.isfinite(found.weights).all()
+        assert all(i not in row[weights != 0] for i, (row, weights) in enumerate(zip(*found, strict=True)))
