@@ -143,6 +143,7 @@ def everything(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "uvic
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            date_header=False,
             timeout_graceful_shutdown=20,
         )
         yield catalogue, queue, uvicorn.Server(config)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Struct
+
 from ingest.errors import InvalidInputError
 from ingest.items import Item
 from ingest.settings import Settings
@@ -25,8 +27,7 @@ class Because:
     title: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecommendedItem:
+class RecommendedItem(Struct, frozen=True, kw_only=True):
     """One item of an answer. `source` says what found it; scores of different sources do not compare."""
 
     item_id: str

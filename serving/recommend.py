@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import structs
+
 from ingest.errors import InvalidInputError, NotFoundError
 from ingest.events import Event
 from ingest.index.filter_parser import parse_filter
@@ -170,7 +172,7 @@ class Recommender:
         titles = self._ledger.items.get_many(past) if past else {}
         reasons = explained(self._ledger, view, blend, shown[0], titles)
         items = labelled(([hit for hit, _ in reasons], shown[1]), source, request.fields)
-        return tuple(replace(item, because=why) for item, (_, why) in zip(items, reasons, strict=True))
+        return tuple(structs.replace(item, because=why) for item, (_, why) in zip(items, reasons, strict=True))
 
     def _filled_up(
         self,
@@ -194,7 +196,7 @@ class Recommender:
         if not request.explain:
             return items
         reasons = self._reasons(shown[0], profile, with_titles="title" in request.fields)
-        return tuple(replace(item, because=reasons[item.item_id]) for item in items)
+        return tuple(structs.replace(item, because=reasons[item.item_id]) for item in items)
 
     def _popular_items(
         self, view: View, selection: Selection, taste: Taste, request: RecommendRequest

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from ingest.errors import UnavailableError
@@ -73,13 +74,12 @@ class Query:
     with_vectors: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """One answer of a query; `text` is there when vectors were asked for."""
+class Hit(Struct, frozen=True, kw_only=True, eq=False):
+    """One answer of a query; `text` is there when vectors were asked for. A struct, as each answer makes many."""
 
     item_id: str
     score: float
-    text: Vector | None = field(default=None, compare=False)
+    text: Vector | None = None
 
 
 @lru_cache(maxsize=65_536)
