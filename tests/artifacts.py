@@ -1,12 +1,15 @@
 """Encoder artifacts for tests: the exported default model, and tiny models with random weights."""
 
 import json
+import tempfile
 from pathlib import Path
+from random import Random
 
 from ingest.encoder.artifact import Artifact, read_artifact
 from ingest.errors import ArtifactError
 
 BUILD_FOLDER = Path(__file__).parents[1] / "build" / "encoder"
+TINY_FOLDER = BUILD_FOLDER.with_name("tiny-encoder")
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "!", "?", "。", "，", "one", "two", "three", "red",
          "blue", "green", "river", "stone", "bird", "sings", "##s", "##ing", "a", "b", "c", "d", "书", "山", "水", "人",
@@ -57,3 +60,18 @@ def export_tiny(source: Path, out: Path, recipe: str = "fp32") -> Artifact:
 
     export_model(str(source), out, recipe=recipe, force=True)
     return read_artifact(out)
+
+
+def tiny_artifact() -> Path:
+    """The folder of a tiny model with random weights, made once: for tests that embed much and look at no meaning."""
+    try:
+        read_artifact(TINY_FOLDER)
+    except ArtifactError:
+        with tempfile.TemporaryDirectory() as source:
+            export_tiny(write_tiny_bert(Path(source)), TINY_FOLDER)
+    return TINY_FOLDER
+
+
+def tiny_text(random: Random) -> str:
+    """A text of words that the tiny model knows; two are hardly ever equal."""
+    return " ".join(random.choices([word for word in WORDS if word.isalpha()], k=12))

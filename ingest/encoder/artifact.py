@@ -18,6 +18,10 @@ FORMAT = 1
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
 MANIFEST = "manifest.json"
+TUNING = "tuning.json"
+# Of a longer text this many pieces, evenly spread, stand for the whole: 64,000 Chinese characters fit, and one text of
+# many megabytes cannot hold a worker for minutes.
+DEFAULT_PASSAGES = 256
 
 Pooling = Literal["mean", "cls"]
 
@@ -44,6 +48,8 @@ class Manifest:
     dimensions: int
     max_tokens: int  # special tokens included
     pooling: Pooling
+    passages: int = DEFAULT_PASSAGES  # most pieces of `max_tokens` read of one text, evenly spread over a longer one
+    layers: int | None = None  # how many of the model's layers were kept; None: all
     recipe: str
     reduced_range: bool  # 7-bit weights, for processors whose int8 instructions saturate
     fidelity: Fidelity | None
@@ -75,11 +81,13 @@ class Artifact:
 
 def fingerprint(manifest: Manifest) -> str:
     """Sha256 over everything that changes vectors: equal fingerprints give equal vectors, whenever exported."""
-    parts = {
+    parts: dict[str, object] = {
         "files": {name: manifest.files[name] for name in (MODEL, TOKENIZER)},
         "max_tokens": manifest.max_tokens,
         "pooling": manifest.pooling,
     }
+    if manifest.passages != DEFAULT_PASSAGES:
+        parts["passages"] = manifest.passages
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,7 +101,7 @@ def read_artifact(folder: Path) -> Artifact:
     """Check a folder against its manifest, every byte; raises ArtifactError that says what to do."""
     if not folder.is_dir():
         raise ArtifactError(f"there is no encoder artifact at {folder}; run `akin export-model --out {folder}`")
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     for name in (MODEL, TOKENIZER):
         path = folder / name
         if not path.is_file() or file_hash(path) != manifest.files.get(name):
@@ -101,7 +109,8 @@ def read_artifact(folder: Path) -> Artifact:
     return Artifact(folder=folder, manifest=manifest, fingerprint=fingerprint(manifest))
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What the folder says of itself, without reading the model; raises ArtifactError."""
     path = folder / MANIFEST
     try:
         raw = path.read_bytes()

@@ -1,6 +1,10 @@
 """Sentences that stand for what catalogues hold, for exports that are given no texts of their own."""
 # ruff: noqa: RUF001 - the Chinese texts have Chinese commas
 
+import json
+
+from ingest import sample
+
 # Quantization is measured on these...
 FIDELITY_TEXTS: tuple[str, ...] = (
     "A retired lighthouse keeper finds a diary that proves the harbour master lied about the storm.",
@@ -97,3 +101,9 @@ CALIBRATION_TEXTS: tuple[str, ...] = (
     "这本书讲述了一个渔民家庭三代人的故事。",
     "无线蓝牙耳机，降噪，续航三十小时。",
 )
+
+
+def calibration_texts() -> list[str]:
+    """What the ranges of a quantized model are taken from: the sentences above and the sample catalogue."""
+    rows = [json.loads(line) for line in sample.ITEMS.read_text(encoding="utf-8").splitlines()]
+    return [*CALIBRATION_TEXTS, *(f"{row['title']}. {row['text']}" for row in rows)]

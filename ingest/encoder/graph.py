@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ingest.encoder.artifact import Pooling
@@ -45,8 +46,55 @@ def _fix_token_types(graph: onnx.GraphProto) -> None:
             return
 
 
+def add_projection(path: Path, directions: NDArray[np.float32]) -> None:
+    """Project the graph's unit vectors onto `directions (dimensions, d)` normalised; `vector` becomes (n, d)."""
+    model = onnx.load(path)
+    graph = model.graph
+    for node in graph.node:
+        if "vector" in node.output:
+            node.name = "akin_whole"
+            node.output[:] = ["akin_whole"]
+    graph.initializer.append(numpy_helper.from_array(directions.astype(np.float32), "akin_directions"))
+    graph.node.extend(
+        [
+            _node("MatMul", ["akin_whole", "akin_directions"], ["akin_projected"]),
+            _node("ReduceL2", ["akin_projected", "akin_tokens_axis"], ["akin_length"], keepdims=1),
+            _node("Max", ["akin_length", "akin_tiny"], ["akin_length_safe"]),
+            _node("Div", ["akin_projected", "akin_length_safe"], ["vector"]),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", directions.shape[1]]))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _node(kind: str, inputs: list[str], outputs: list[str], **attributes: int) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes)
+
+
+def take_off_pooling(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Take out the nodes that were added here, and leave the hidden states as the graph's output."""
+    added = [node for node in graph.node if node.name.startswith("akin_") or node.name == "vector"]
+    made = {name for node in added for name in node.output}
+    constants = {constant.name for constant in graph.initializer} | {given.name for given in graph.input}
+    hidden = next(name for node in added for name in node.input if name not in made | constants)
+    for node in added:
+        graph.node.remove(node)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(hidden, TensorProto.FLOAT, ["n", "tokens", "width"]))
+    return added
+
+
+def put_pooling_back(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], dimensions: int) -> None:
+    """Undo `take_off_pooling` on a graph whose other nodes may have changed."""
+    graph.node.extend(nodes)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", dimensions]))
+
+
 def _mean_nodes(hidden: str) -> list[onnx.NodeProto]:
-    node = helper.make_node
+    node = _node
     return [
         node("Cast", ["attention_mask"], ["akin_mask"], to=TensorProto.FLOAT),
         node("Unsqueeze", ["akin_mask", "akin_last_axis"], ["akin_weights"]),
@@ -59,11 +107,11 @@ def _mean_nodes(hidden: str) -> list[onnx.NodeProto]:
 
 
 def _cls_nodes(hidden: str) -> list[onnx.NodeProto]:
-    return [helper.make_node("Gather", [hidden, "akin_first"], ["akin_pooled"], axis=1)]
+    return [_node("Gather", [hidden, "akin_first"], ["akin_pooled"], axis=1)]
 
 
 def _normalise_nodes() -> list[onnx.NodeProto]:
-    node = helper.make_node
+    node = _node
     return [
         node("ReduceL2", ["akin_pooled", "akin_tokens_axis"], ["akin_norm"], keepdims=1),
         node("Max", ["akin_norm", "akin_tiny"], ["akin_norm_safe"]),

@@ -5,14 +5,16 @@ An export that is overwritten never takes away the encoder of a live generation.
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from ingest.encoder.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, read_artifact
+from ingest.encoder.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, Manifest, read_artifact, read_manifest
 from ingest.encoder.folders import flush_files
 from ingest.encoder.onnx import OnnxEncoder, Provider
+from ingest.encoder.tuning import keep_budget, read_budget
 from ingest.errors import ArtifactError, UnavailableError
 
 
@@ -45,7 +47,15 @@ class EncoderLibrary:
             if fingerprint not in self._open:
                 artifact = self._read(fingerprint)
                 self._open[fingerprint] = OnnxEncoder(artifact, threads=self._threads, provider=self._provider)
+                _tune(self._open[fingerprint])
             return self._open[fingerprint]
+
+    def manifest(self, fingerprint: str) -> Manifest | None:
+        """What the artifact with that fingerprint says of itself; None when it is not here. The model is not read."""
+        try:
+            return read_manifest(self._folder / fingerprint)
+        except ArtifactError:
+            return None
 
     def close(self) -> None:
         """Close every encoder that was opened."""
@@ -96,3 +106,14 @@ class EncoderLibrary:
             except ArtifactError:
                 shutil.rmtree(kept)
                 partial.rename(kept)
+
+
+def _tune(encoder: OnnxEncoder) -> None:
+    """Find out once for every processor how much a call should hold; a folder that cannot be written is no error."""
+    folder = encoder.artifact.folder
+    if encoder.padded or read_budget(folder) is not None:
+        return
+    tokens = encoder.measure_budget()
+    encoder.use_budget(tokens)
+    with suppress(OSError):
+        keep_budget(folder, tokens)

@@ -1,12 +1,13 @@
 """Runs an encoder artifact with onnxruntime: the only place that does.
 
-One text per call, so nothing is padded and a vector never depends on the texts beside it: dynamic int8 takes the range
-of its activations from the whole call. Several threads share one session.
+On a CPU, texts of one length go together, so nothing is padded and a vector does not depend on the texts beside it:
+quantized artifacts have their ranges in the graph. Several threads share one session. On a GPU, texts of about one
+length are padded to large calls.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Literal, Self
@@ -15,13 +16,23 @@ import numpy as np
 import onnxruntime
 
 from ingest.encoder.artifact import Artifact
+from ingest.encoder.batches import Batch, of_equal_length, padded_to_longest
 from ingest.encoder.processor import available_cores, needs_reduced_range
 from ingest.encoder.protocol import Vectors
-from ingest.encoder.tokens import Ids, Piece, TextTokenizer
+from ingest.encoder.tokens import Piece, TextTokenizer
+from ingest.encoder.tuning import BUDGETS, quickest, read_budget
 from ingest.errors import ArtifactError, UnavailableError
+from ingest.metrics import EMBED_SECONDS, EMBEDDED_TEXTS, EMBEDDED_TOKENS, measured
 
 Provider = Literal["auto", "cpu", "cuda"]
 
+CPU_TOKENS = 384  # per call: more spill the cache of a core, fewer leave its products short of rows
+DEVICE_TOKENS = 65_536
+_WINDOW = 8_192  # texts tokenized ahead
+_WHOLE = frozenset({"int8", "fast"})  # products of whole numbers
+_ON_DEVICE = frozenset({"fp32", "fp16"})
+_MASKED = frozenset({"fp32", "fp16", "accurate"})  # recipes whose graphs can tell padding from text
+_CPU = "CPUExecutionProvider"
 _CANCELLED = 1e-6  # a sum of piece vectors shorter than this has no direction
 
 logger = logging.getLogger(__name__)
@@ -30,15 +41,22 @@ logger = logging.getLogger(__name__)
 class OnnxEncoder:
     """Text to unit vectors on the CPU or a CUDA GPU; implements `Encoder`. Build it after a fork, never before.
 
-    `threads` are the texts embedded at a time by one call of `embed`, the calling thread included; 0 takes the cores
-    this process may use.
+    `threads` are the calls of the model made at a time by one call of `embed`, the calling thread included; 0 takes the
+    cores this process may use. `padded` puts texts of different lengths into one call, None does where a GPU runs them.
     """
 
-    def __init__(self, artifact: Artifact, *, threads: int = 0, provider: Provider = "auto") -> None:
+    def __init__(
+        self, artifact: Artifact, *, threads: int = 0, provider: Provider = "auto", padded: bool | None = None
+    ) -> None:
         self._artifact = artifact
         self._tokenizer = TextTokenizer(artifact)
         self._session = _open_session(artifact, _choose_provider(provider, artifact.manifest.recipe))
-        self._threads = threads or available_cores()
+        self._inputs = [given.name for given in self._session.get_inputs()]
+        self._padded = self.provider != _CPU if padded is None else padded
+        if self._padded and artifact.manifest.recipe not in _MASKED:
+            raise ArtifactError(f"the recipe {artifact.manifest.recipe} reads texts of one length; export fp16 or fp32")
+        self._budget = DEVICE_TOKENS if self._padded else read_budget(artifact.folder) or CPU_TOKENS
+        self._threads = 1 if self._padded else threads or available_cores()
         # The calling thread works too: a query neither waits for a pool nor queues behind somebody else's batch.
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="encoder")
         self._closed = False
@@ -63,6 +81,11 @@ class OnnxEncoder:
         """The execution provider onnxruntime chose first, like CPUExecutionProvider."""
         return str(self._session.get_providers()[0])
 
+    @property
+    def padded(self) -> bool:
+        """Whether texts of different lengths share a call of the model."""
+        return self._padded
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return `(n, dimensions)` float32, unit length, row i for text i, whatever the other texts are.
 
@@ -74,25 +97,41 @@ class OnnxEncoder:
         distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         if not distinct:
             return np.zeros((0, self.dimensions), np.float32)
-        pieces = self._tokenizer.pieces(list(distinct))
-        vectors = _joined(pieces, self._run_all(pieces), len(distinct))
+        with measured("embed", EMBED_SECONDS):
+            pieces = self._tokenizer.pieces(list(distinct))
+            vectors = _joined(pieces, self._run_all(pieces), len(distinct))
+        EMBEDDED_TEXTS.inc(len(distinct))
+        EMBEDDED_TOKENS.inc(sum(piece.ids.shape[1] for piece in pieces))
         return vectors if len(distinct) == len(texts) else vectors[[distinct[text] for text in texts]]
+
+    def _pieces(self, texts: Iterable[str]) -> Iterator[tuple[list[Piece], int]]:
+        """The texts' pieces by windows, with how many texts each holds; the next one is made while one is embedded."""
+        texts = list(texts)
+        windows = [texts[first : first + _WINDOW] for first in range(0, len(texts), _WINDOW)]
+        if len(windows) == 1:
+            yield self._tokenizer.pieces(windows[0]), len(windows[0])
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="tokenizer") as ahead:
+            coming = deque([ahead.submit(self._tokenizer.pieces, windows[0])])
+            for position, window in enumerate(windows):
+                if position + 1 < len(windows):
+                    coming.append(ahead.submit(self._tokenizer.pieces, windows[position + 1]))
+                yield coming.popleft().result(), len(window)
 
     def _run_all(self, pieces: Sequence[Piece]) -> Vectors:
         """Vectors of the pieces, `(n, dimensions)`; the longest pieces go first, so that no thread ends on one."""
-        order = sorted(range(len(pieces)), key=lambda row: pieces[row].ids.shape[1], reverse=True)
-        waiting = deque(order)
+        waiting = deque(self._batches(pieces))
         vectors = np.empty((len(pieces), self.dimensions), np.float32)
 
         def drain() -> None:
             try:
-                for row in _taken(waiting):
-                    vectors[row] = self._run(pieces[row].ids)
+                for batch in _taken(waiting):
+                    vectors[batch.rows] = self._run(batch)
             except BaseException:
                 waiting.clear()
                 raise
 
-        helpers = self._helpers(drain, min(self._threads, len(pieces)) - 1)
+        helpers = self._helpers(drain, min(self._threads, len(waiting)) - 1)
         try:
             drain()
         finally:
@@ -102,21 +141,40 @@ class OnnxEncoder:
             helper.result()
         return vectors
 
+    def _batches(self, pieces: Sequence[Piece]) -> Iterator[Batch]:
+        if self._padded:
+            return padded_to_longest(pieces, self._budget, pad=self._tokenizer.pad)
+        return of_equal_length(pieces, self._budget)
+
     def _helpers(self, work: Callable[[], None], n: int) -> list[Future[None]]:
         try:
             return [self._pool.submit(work) for _ in range(n)]
         except RuntimeError as error:  # closed since `embed` looked
             raise UnavailableError("the encoder is closed; take a new one from the library") from error
 
-    def _run(self, ids: Ids) -> Vectors:
+    def _run(self, batch: Batch) -> Vectors:
+        given = {"input_ids": batch.ids, "attention_mask": batch.mask}
         try:
-            (vectors,) = self._session.run(["vector"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+            binding = self._session.io_binding()
+            for name in self._inputs:
+                binding.bind_cpu_input(name, given[name])
+            binding.bind_output("vector")  # on the CPU: only finished vectors leave a device
+            self._session.run_with_iobinding(binding)
+            vectors = binding.get_outputs()[0].numpy()
         except Exception as error:  # onnxruntime's exceptions share no other parent
             raise UnavailableError(f"onnxruntime could not run {self._artifact.model}: {error}") from error
-        if vectors.shape != (1, self.dimensions) or not np.isfinite(vectors).all():
+        if vectors.shape != (len(batch.rows), self.dimensions) or not np.isfinite(vectors).all():
             raise ArtifactError(f"{self._artifact.model} returned something that is no vector; export the model again")
-        vector: Vectors = vectors[0]
-        return vector
+        found: Vectors = vectors
+        return found
+
+    def measure_budget(self, budgets: Sequence[int] = BUDGETS) -> int:
+        """The least tokens per call that are nearly as fast as the best, tried here and now for a second or less."""
+        return quickest(budgets, lambda ids: self._run(Batch(rows=range(len(ids)), ids=ids, mask=np.ones_like(ids))))
+
+    def use_budget(self, tokens: int) -> None:
+        """Give the model this many tokens per call, where so many texts have one length."""
+        self._budget = tokens
 
     def close(self) -> None:
         """Let go of the threads; calls that run are finished first, later ones raise UnavailableError."""
@@ -132,14 +190,14 @@ class OnnxEncoder:
         self.close()
 
 
-def _taken(waiting: deque[int]) -> Iterator[int]:
+def _taken(waiting: deque[Batch]) -> Iterator[Batch]:
     """What is left in the queue, one by one; several threads may take from it."""
     while True:
         try:
-            row = waiting.popleft()
+            batch = waiting.popleft()
         except IndexError:
             return
-        yield row
+        yield batch
 
 
 def _joined(pieces: Sequence[Piece], vectors: Vectors, n: int) -> Vectors:
@@ -166,10 +224,12 @@ def _choose_provider(wanted: Provider, recipe: str) -> list[str]:
     if wanted == "cuda" and not has_cuda:
         logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": "install akin[gpu]"})
         return cpu
-    if has_cuda and wanted == "auto" and recipe != "fp32":
-        # Dynamic int8 has no CUDA kernels: every such node would go to the CPU and back.
-        logger.warning("cuda cannot run this recipe, embedding on the CPU", extra={"recipe": recipe, "remedy": "fp32"})
+    if has_cuda and recipe not in _ON_DEVICE:
+        # int8 products have no CUDA kernels: every such node would go to the CPU and back.
+        logger.warning("cuda cannot run this recipe, embedding on the CPU", extra={"recipe": recipe, "remedy": "fp16"})
         return cpu
+    if has_cuda:
+        onnxruntime.preload_dlls()  # the CUDA libraries may lie in packages beside it
     return ["CUDAExecutionProvider", *cpu] if has_cuda else cpu
 
 
@@ -181,7 +241,7 @@ def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.Infer
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_pattern = False  # it remembers one plan per text length and saves no time
     options.log_severity_level = 3
-    if artifact.manifest.recipe != "fp32" and needs_reduced_range() and not artifact.manifest.reduced_range:
+    if artifact.manifest.recipe in _WHOLE and needs_reduced_range() and not artifact.manifest.reduced_range:
         # Exported on another kind of processor: without this, products of large weights would saturate unnoticed.
         options.add_session_config_entry("session.x64quantprecision", "1")
         logger.warning("encoder was exported for another processor, embedding runs slower", extra={"remedy": "export"})

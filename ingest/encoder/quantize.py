@@ -1,97 +1,103 @@
-"""Makes a graph smaller and faster with 8-bit weights.
+"""Stores an exported graph by a recipe: fused, and with weights of fewer bits. Embedding tables stay as they are."""
 
-Only products with constant weights change; embedding tables and everything else stay fp32.
-"""
-
-import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import contextlib
+import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.errors import ArtifactError
+from ingest.encoder.activations import Activation, Activations
+from ingest.encoder.recipes import Recipe
 
 Ids = NDArray[np.int64]
-Scales = NDArray[np.float32]
 
-_SMALLEST = 1e-3  # a channel that was never seen active is scaled as if it had been this large
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A way to store the weights, and the least mean cosine to fp32 that an export with it may have."""
-
-    name: str
-    quantized: bool
-    smoothed: bool
-    floor: float
+_BLOCK = 32  # weights that share a scale in the storage "blocks"
+_EIGHT_BITS, _SEVEN_BITS = 127, 63
 
 
-RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(name="fp32", quantized=False, smoothed=False, floor=0.9999),
-        Recipe(name="int8", quantized=True, smoothed=True, floor=0.99),
-        Recipe(name="fast", quantized=True, smoothed=False, floor=0.985),
-    )
-}
+def store(
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    *,
+    reduced_range: bool,
+    calibration: Iterable[Ids],
+    tell: Callable[[str], None],
+) -> None:
+    """Write the fp32 graph at `source` to `target` as the recipe stores it.
 
-
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name; raises ArtifactError that lists the names there are."""
-    if name not in RECIPES:
-        raise ArtifactError(f"there is no recipe {name!r}; use one of {', '.join(RECIPES)}")
-    return RECIPES[name]
-
-
-def quantize(source: Path, target: Path, recipe: Recipe, *, reduced_range: bool, calibration: Iterable[Ids]) -> None:
-    """Write the graph at `source` to `target` with 8-bit weights, one scale per output channel.
-
-    `calibration` are (1, tokens) id arrays of a few ordinary texts; only a smoothed recipe runs them.
+    `calibration` are (1, tokens) id arrays of ordinary texts; only int8 runs them.
     """
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from ingest.encoder.smoothing import smooth
+    from ingest.encoder.graph import put_pooling_back, take_off_pooling
+    from ingest.encoder.products import to_blocks, to_whole_numbers
 
-    with tempfile.TemporaryDirectory(prefix="akin-quantize-") as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        model = onnx.load(source)
-        if recipe.smoothed:
-            smooth(model, _channel_sizes(model, Path(folder), calibration))
-        onnx.save(model, prepared)
-        quantize_dynamic(
-            prepared,
-            target,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=reduced_range,
-            weight_type=QuantType.QInt8,
+    if recipe.storage == "blocks":
+        model = onnx.load(source)  # not fused: every product is a node of its own
+        to_blocks(model, _BLOCK)
+        onnx.save(model, target)
+        return
+    fused = fuse(source)
+    model = fused.model
+    if recipe.storage == "fp16":
+        # A sum over many tokens needs more than sixteen bits, so pooling stays as it is.
+        (dimensions,) = (one.dim_value for one in model.graph.output[0].type.tensor_type.shape.dim[1:])
+        pooling = take_off_pooling(model.graph)
+        constants = [one for one in model.graph.initializer if one.name.startswith("akin_")]
+        for one in constants:
+            model.graph.initializer.remove(one)
+        fused.convert_float_to_float16(keep_io_types=True)
+        model = fused.model
+        model.graph.initializer.extend(constants)
+        put_pooling_back(model.graph, pooling, dimensions)
+    elif recipe.storage == "int8":
+        seen = observe(model, calibration)
+        most = _SEVEN_BITS if reduced_range else _EIGHT_BITS
+        to_whole_numbers(model, seen, most=most, token_ranges=recipe.token_ranges, tell=tell)
+    onnx.save(model, target)
+
+
+def fuse(source: Path) -> Any:
+    """The graph with attention and GELU as one node each, as onnxruntime's optimizer for BERT-type models has them.
+
+    SkipLayerNormalization is left apart: in onnxruntime 1.31 and 1.32 it is many times slower than its parts.
+    """
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    options = FusionOptions("bert")
+    options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = options.enable_embed_layer_norm = False
+    options.enable_bias_gelu = False  # the bias goes into the product before it
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it could not infer, which nothing here needs
+        return optimize_model(
+            str(source), "bert", num_heads=0, hidden_size=0, optimization_options=options, opt_level=0
         )
 
 
-def _channel_sizes(model: Any, folder: Path, calibration: Iterable[Ids]) -> dict[str, Scales]:
-    """Largest magnitude of every channel of every MatMul input over the calibration texts."""
+def observe(model: Any, calibration: Iterable[Ids]) -> Activations:
+    """What goes into every product while the texts are read."""
     import onnx
     import onnxruntime
 
-    from ingest.encoder.smoothing import weighted_inputs
+    from ingest.encoder.products import find_products
 
+    seen = {product.input: Activation.unseen(len(product.weights)) for product in find_products(model.graph)}
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
-    names = list(weighted_inputs(observed.graph))
-    observed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    onnx.save(observed, folder / "observed.onnx")
+    observed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in seen)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(folder / "observed.onnx"), options, providers=["CPUExecutionProvider"])
-    sizes: dict[str, Scales] = {}
+    options.log_severity_level = 3
+    with TemporaryDirectory(prefix="akin-observe-") as folder:
+        path = Path(folder) / "observed.onnx"
+        onnx.save(observed, path)
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     for ids in calibration:
-        found = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        for name, values in zip(names, found, strict=True):
-            largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
-            sizes[name] = np.maximum(sizes.get(name, np.float32(_SMALLEST)), largest)
-    return sizes
+        found = session.run(list(seen), {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        for activation, values in zip(seen.values(), found, strict=True):
+            activation.add(values.reshape(-1, values.shape[-1]))
+    return seen

@@ -1,6 +1,6 @@
 """Texts to the token ids that a model reads, long texts in pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,9 @@ from ingest.errors import ArtifactError
 
 Ids = NDArray[np.int64]
 
-# Of a longer text this many pieces, evenly spread, stand for the whole: 64,000 Chinese characters fit, and one text of
-# many megabytes cannot hold a worker for minutes.
-MAX_PIECES = 256
+
+_CHARACTERS_PER_TOKEN = 8  # of a text whose beginning is wanted; where it is too few, the whole text is read
+_CUT_WORD = 64  # tokens that a word cut in two may be read as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,14 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._before, self._after = self._special_ids()
+        self._passages = artifact.manifest.passages
         self._limit = artifact.manifest.max_tokens - len(self._before) - len(self._after)
+
+    @property
+    def pad(self) -> int:
+        """The id that fills what a batch has no tokens for; the mask hides it."""
+        found = self._tokenizer.token_to_id("[PAD]")
+        return self._tokenizer.token_to_id("<pad>") or 0 if found is None else int(found)
 
     def _special_ids(self) -> tuple[list[int], list[int]]:
         """The special tokens that the model wants before and after a text."""
@@ -50,9 +57,11 @@ class TextTokenizer:
     def pieces(self, texts: Sequence[str]) -> list[Piece]:
         """The pieces of all texts, in order; every text has at least one."""
         clean = [text if text.isascii() else _without_surrogates(text) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+        if self._passages == 1:
+            return [self._first_piece(row, *one) for row, one in enumerate(self._beginnings(clean))]
         found: list[Piece] = []
-        for row, encoding in enumerate(encodings):
+        # The fast call leaves out the offsets, which only long texts need.
+        for row, encoding in enumerate(self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)):
             ids = encoding.ids
             if len(ids) <= self._limit:
                 found.append(self._piece(row, ids))
@@ -60,12 +69,31 @@ class TextTokenizer:
                 found.extend(self._split(row, clean[row]))
         return found
 
+    def _beginnings(self, texts: list[str]) -> Iterator[tuple[str, Encoding]]:
+        """As much of each text as its first piece can need: reading thousands of tokens to use 256 takes its time."""
+        most = _CHARACTERS_PER_TOKEN * self._limit
+        short = [text[:most] for text in texts]
+        for text, cut, encoding in zip(
+            texts, short, self._tokenizer.encode_batch(short, add_special_tokens=False), strict=True
+        ):
+            # The last word may be cut, so a few tokens more than fit must be there.
+            if len(text) <= most or len(encoding.ids) > self._limit + _CUT_WORD:
+                yield cut, encoding
+            else:
+                yield text, self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _first_piece(self, row: int, text: str, encoding: Encoding) -> Piece:
+        ids = encoding.ids
+        if len(ids) <= self._limit:
+            return self._piece(row, ids)
+        end = split_tokens(text, encoding.offsets[: self._limit + 1], self._limit)[0][1]
+        return self._piece(row, ids[:end])
+
     def _split(self, row: int, text: str) -> list[Piece]:
-        # The fast call leaves out the offsets, which only these texts need.
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         spans = split_tokens(text, encoding.offsets, self._limit)
-        if len(spans) > MAX_PIECES:
-            spans = [spans[int(position)] for position in np.linspace(0, len(spans) - 1, MAX_PIECES)]
+        if len(spans) > self._passages:
+            spans = [spans[int(position)] for position in np.linspace(0, len(spans) - 1, self._passages)]
         ids = encoding.ids
         return [self._piece(row, ids[first:end]) for first, end in spans]
 

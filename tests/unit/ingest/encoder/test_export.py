@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ingest.encoder.artifact import Artifact, read_artifact
-from ingest.encoder.export import export_model
+from ingest.encoder.export import Shape, export_model
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.errors import ArtifactError
 from tests.artifacts import default_artifact, export_tiny, write_tiny_bert
@@ -39,14 +39,16 @@ def test_an_fp32_export_equals_the_torch_model(tmp_path: Path, pooling: str, fas
         assert np.allclose(encoder.embed(TEXTS), torch_vectors(source, pooling), atol=1e-4)
 
 
-def test_a_bert_base_shape_exports_quantized(tmp_path: Path) -> None:
-    source = write_tiny_bert(tmp_path / "source", pooling="cls", hidden=768)
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("recipe", ["int8", "fast", "accurate", "fp16"])
+def test_a_bert_base_shape_exports_by_every_recipe(tmp_path: Path, recipe: str, pooling: str) -> None:
+    source = write_tiny_bert(tmp_path / "source", pooling=pooling, hidden=768)
 
-    artifact = export_tiny(source, tmp_path / "out", recipe="int8")
+    artifact = export_tiny(source, tmp_path / "out", recipe=recipe)
 
     assert artifact.manifest.dimensions == 768
     with OnnxEncoder(artifact) as encoder:
-        assert (np.einsum("nd,nd->n", encoder.embed(TEXTS), torch_vectors(source, "cls")) > 0.95).all()
+        assert (np.einsum("nd,nd->n", encoder.embed(TEXTS), torch_vectors(source, pooling)) > 0.95).all()
 
 
 def test_exporting_twice_makes_the_same_encoder(tiny_source: Path, tiny_artifact: Artifact, tmp_path: Path) -> None:
@@ -59,8 +61,8 @@ def test_the_manifest_records_where_it_came_from_and_what_was_lost() -> None:
     assert (manifest.source, manifest.recipe) == ("sentence-transformers/all-MiniLM-L6-v2", "int8")
     assert (manifest.dimensions, manifest.max_tokens, manifest.licence) == (384, 256, "apache-2.0")
     assert manifest.fidelity is not None
-    assert manifest.fidelity.mean_cosine >= 0.996
-    assert manifest.fidelity.neighbour_overlap >= 0.9
+    assert manifest.fidelity.mean_cosine >= 0.998
+    assert manifest.fidelity.neighbour_overlap >= 0.94
     assert {"torch", "onnxruntime", "optimum-onnx"} <= manifest.exporter.keys()
 
 
@@ -70,17 +72,18 @@ def test_too_great_a_loss_is_refused_and_leaves_nothing(
     from ingest.encoder import export
 
     recipe = export.find_recipe("fast")
-    strict = type(recipe)(name="fast", quantized=True, smoothed=False, floor=1.01)
+    floor = type(recipe.floor)(mean_cosine=1.01, p1_cosine=0, neighbour_overlap=0)
+    strict = type(recipe)(name="fast", storage="int8", floor=floor)
     monkeypatch.setattr(export, "find_recipe", lambda _: strict)
 
-    with pytest.raises(ArtifactError, match=r"under the 1\.01"):
+    with pytest.raises(ArtifactError, match=r"under 1\.01"):
         export_model(str(tiny_source), tmp_path / "out", recipe="fast")
 
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="fp32, int8, fast"):
+    with pytest.raises(ArtifactError, match="int8, fast, accurate, fp32, fp16"):
         export_model(None, tmp_path / "out", recipe="int3")
 
 
@@ -103,3 +106,37 @@ def test_progress_is_told(tiny_source: Path, tmp_path: Path) -> None:
 def test_one_text_is_too_few_to_measure_on(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="two texts"):
         export_model(None, tmp_path / "out", texts=["alone"])
+
+
+def test_fewer_layers_and_dimensions_and_passages_make_another_encoder(tiny_source: Path, tmp_path: Path) -> None:
+    whole = export_tiny(tiny_source, tmp_path / "whole")
+    export_model(
+        str(tiny_source), tmp_path / "less", recipe="int8", shape=Shape(layers=1, dimensions=8, passages=1), force=True
+    )
+
+    less = read_artifact(tmp_path / "less")
+    assert (less.manifest.layers, less.manifest.dimensions, less.manifest.passages) == (1, 8, 1)
+    assert less.model.stat().st_size < whole.model.stat().st_size
+    assert less.fingerprint != whole.fingerprint
+    beginning, longer = "red river stone bird sings. ", "red river stone bird sings. " * 8
+    with OnnxEncoder(less) as encoder:
+        first, second = encoder.embed([longer, longer + "two blue dogs"])
+        assert np.allclose(np.linalg.norm(encoder.embed([beginning]), axis=1), 1, atol=1e-5)
+    assert np.array_equal(first, second)  # only the first passage is read
+
+
+@pytest.mark.parametrize(("layers", "dimensions", "named"), [(9, None, "--layers 9"), (None, 99, "--dimensions")])
+def test_more_than_the_model_has_is_refused(
+    tiny_source: Path, tmp_path: Path, layers: int | None, dimensions: int | None, named: str
+) -> None:
+    with pytest.raises(ArtifactError, match=named):
+        export_model(str(tiny_source), tmp_path / "out", shape=Shape(layers=layers, dimensions=dimensions))
+
+
+def test_the_owners_texts_set_up_and_measure(tiny_source: Path, tmp_path: Path) -> None:
+    texts = [f"{a} {b} {c}" for a in ("red", "blue", "green") for b in ("river", "stone", "bird") for c in "abcd"]
+
+    manifest = export_model(str(tiny_source), tmp_path / "out", recipe="int8", texts=texts, force=True)
+
+    assert manifest.fidelity is not None
+    assert manifest.fidelity.texts == 27  # a quarter set it up

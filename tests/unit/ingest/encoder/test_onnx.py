@@ -2,6 +2,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -9,11 +10,11 @@ import onnxruntime
 import pytest
 
 from ingest.encoder import onnx
-from ingest.encoder.artifact import Artifact, read_artifact
+from ingest.encoder.artifact import DEFAULT_PASSAGES, Artifact, read_artifact
 from ingest.encoder.onnx import OnnxEncoder
-from ingest.encoder.tokens import MAX_PIECES, TextTokenizer
+from ingest.encoder.tokens import TextTokenizer
 from ingest.errors import ArtifactError, UnavailableError
-from tests.artifacts import default_artifact
+from tests.artifacts import default_artifact, export_tiny
 
 MATES = ["jazz", "A wolf raised by shepherds has to choose a side when winter comes early. " * 6, "", "一位退休的老师"]
 
@@ -46,10 +47,35 @@ def test_each_row_is_a_unit_vector_of_its_text(default_encoder: OnnxEncoder) -> 
 
 
 def test_a_vector_is_the_same_whatever_its_batch_mates(default_encoder: OnnxEncoder) -> None:
-    alone = np.concatenate([default_encoder.embed([text]) for text in MATES])
+    # Of one length, so that they share a call; the sum over tokens may then be made in another order.
+    mates = [*MATES, *(f"{word} on a {thing}" for word in ("birds", "cats", "wolves") for thing in ("roof", "tree"))]
+    alone = np.concatenate([default_encoder.embed([text]) for text in mates])
 
-    assert np.array_equal(default_encoder.embed(MATES), alone)
-    assert np.array_equal(default_encoder.embed(MATES[::-1]), alone[::-1])
+    for order in (mates, mates[::-1]):
+        together = default_encoder.embed(order)
+        expected = alone if order is mates else alone[::-1]
+        assert np.einsum("nd,nd->n", together, expected).min() > 0.999999
+
+
+def test_padding_changes_no_vector(tiny_artifact: Artifact, tiny_encoder: OnnxEncoder) -> None:
+    texts = ["red", "red river", "one two three. " * 9, "", "stone bird sings"]
+
+    with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
+        assert np.allclose(padded.embed(texts), tiny_encoder.embed(texts), atol=1e-5)
+
+
+def test_a_quantized_model_refuses_padding(tiny_source: Path, tmp_path: Path) -> None:
+    artifact = export_tiny(tiny_source, tmp_path / "out", recipe="int8")
+
+    with pytest.raises(ArtifactError, match="fp16"):
+        OnnxEncoder(artifact, padded=True)
+
+
+def test_more_texts_than_a_window_keep_their_places(tiny_encoder: OnnxEncoder) -> None:
+    texts = [f"red {'a' * (n % 7)} {'b' * (n % 11)} {n % 5} river {'.' * (n // 400)}" for n in range(9_000)]
+    picked = [0, 4_000, 8_191, 8_192, 8_999]
+
+    assert np.allclose(tiny_encoder.embed(texts)[picked], tiny_encoder.embed([texts[n] for n in picked]), atol=1e-6)
 
 
 def test_the_number_of_threads_changes_no_vector(default_encoder: OnnxEncoder) -> None:
@@ -111,8 +137,18 @@ def test_a_megabyte_is_embedded_in_bounded_time(tiny_encoder: OnnxEncoder, text:
 def test_a_huge_text_is_read_in_pieces_spread_over_all_of_it(tiny_artifact: Artifact) -> None:
     pieces = TextTokenizer(tiny_artifact).pieces(["red. " * 20_000 + "blue."])
 
-    assert len(pieces) == MAX_PIECES
+    assert len(pieces) == DEFAULT_PASSAGES
     assert pieces[-1].ids[0, -3] != pieces[0].ids[0, -3]
+
+
+@pytest.mark.parametrize(
+    "text", ["red river. stone bird! " * 90, "书山水。" * 400, "red " * 14, "x" * 4_000 + " red river stone. " * 40, ""]
+)
+def test_the_first_passage_is_the_same_whether_or_not_others_are_read(tiny_artifact: Artifact, text: str) -> None:
+    manifest = dataclasses.replace(tiny_artifact.manifest, passages=1)
+    (first,) = TextTokenizer(dataclasses.replace(tiny_artifact, manifest=manifest)).pieces([text])
+
+    assert np.array_equal(first.ids, TextTokenizer(tiny_artifact).pieces([text])[0].ids)
 
 
 def test_many_threads_may_embed_at_once(tiny_encoder: OnnxEncoder) -> None:
@@ -136,18 +172,29 @@ def test_a_closed_encoder_says_so(tiny_artifact: Artifact) -> None:
 class BrokenSession:
     """Stands in for onnxruntime where the model is sound but its arithmetic is not."""
 
-    def __init__(self, answer: np.ndarray | Exception) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, answer: np.ndarray | Exception) -> None:
+        self.session = session
         self.answer = answer
 
-    def run(self, *_: object) -> list[np.ndarray]:
+    def io_binding(self) -> "BrokenSession":
+        return self
+
+    def bind_cpu_input(self, *_: object) -> None: ...
+
+    def bind_output(self, *_: object) -> None: ...
+
+    def run_with_iobinding(self, *_: object) -> None:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return [self.answer]
+
+    def get_outputs(self) -> list[onnxruntime.OrtValue]:
+        assert isinstance(self.answer, np.ndarray)
+        return [onnxruntime.OrtValue.ortvalue_from_numpy(self.answer)]
 
 
 @pytest.mark.parametrize("answer", [np.full((1, 32), np.nan), np.full((1, 32), np.inf), np.zeros((1, 5))])
 def test_an_answer_that_is_no_vector_is_an_error(one_thread: OnnxEncoder, answer: np.ndarray) -> None:
-    one_thread._session = BrokenSession(answer)
+    one_thread._session = BrokenSession(one_thread._session, answer)
 
     with pytest.raises(ArtifactError, match="no vector"):
         one_thread.embed(["one", "two"])
@@ -155,7 +202,7 @@ def test_an_answer_that_is_no_vector_is_an_error(one_thread: OnnxEncoder, answer
 
 def test_a_failure_of_the_runtime_is_translated_in_helper_threads_too(tiny_artifact: Artifact) -> None:
     with OnnxEncoder(tiny_artifact, threads=3) as encoder:
-        encoder._session = BrokenSession(RuntimeError("out of memory"))
+        encoder._session = BrokenSession(encoder._session, RuntimeError("out of memory"))
 
         with pytest.raises(UnavailableError, match="out of memory"):
             encoder.embed(["one", "two", "three", "red", "blue"])

@@ -1,0 +1,1 @@
+"""What akin's encoder gives beside what else one would take, measured in one run; needs the extra `bench`."""

@@ -1,0 +1,50 @@
+"""`akin bench encoder`; imports what it needs only when it runs."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ingest.errors import SettingsError
+
+app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
+
+
+@app.callback()
+def _bench() -> None:
+    """Measure this machine."""
+
+
+@app.command("encoder")
+def encoder(
+    items: Annotated[Path | None, typer.Option(help="Parquet or JSON Lines items; default the sample.")] = None,
+    source: Annotated[str | None, typer.Option(help="Hub id or folder; default all-MiniLM-L6-v2.")] = None,
+    work: Annotated[Path, typer.Option(help="Where the models and texts are kept.")] = Path("build/bench"),
+    only: Annotated[list[str] | None, typer.Option("--set", help="A text set; repeat for more; default all.")] = None,
+    texts: Annotated[int, typer.Option(min=16, help="Texts a set.")] = 300,
+    repeat: Annotated[int, typer.Option(min=1, help="Repetitions; medians are shown.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw the figures here (.png, .svg).")] = None,
+) -> None:
+    """Compare akin's encoder with sentence-transformers, fastembed and plain onnxruntime on the same texts."""
+    for module in ("onnx", "optimum", "matplotlib"):
+        if importlib.util.find_spec(module) is None:
+            raise SettingsError(f"the benchmark needs {module}; run `pip install 'akin[bench,export]'`")
+    from rich.console import Console  # noqa: PLC0415 - as the module says
+
+    from ingest.benchmark.encoder import measure  # noqa: PLC0415
+    from ingest.benchmark.report import plot, show  # noqa: PLC0415
+    from ingest.benchmark.texts import SETS  # noqa: PLC0415
+
+    unknown = sorted(set(only or ()) - set(SETS))
+    if unknown:
+        raise SettingsError(f"there is no text set {unknown[0]!r}; use one of {', '.join(SETS)}")
+    told = Console(stderr=True)
+    results = measure(items, work, source=source, sets=only or list(SETS), texts=texts, repeat=repeat, tell=told.print)
+    show(results, Console(width=200))
+    if json_file:
+        json_file.write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
+    if plot_file:
+        plot(results, plot_file)

@@ -1,0 +1,124 @@
+"""The models that the engines run, made once and kept: akin's recipes, and the peers' int8 file by optimum."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ingest.benchmark.peers import PEER_FILE, PEER_LIMIT
+from ingest.encoder import export
+from ingest.encoder.artifact import read_artifact
+from ingest.encoder.recipes import RECIPES
+from ingest.encoder.source import find_source
+from ingest.errors import ArtifactError
+
+_SHOWN = ("fast", "int8", "accurate")
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "st-torch-fp32": ("sentence_transformers",),
+    "st-onnx-int8": ("sentence_transformers", "optimum.onnxruntime"),
+    "fastembed-int8": ("fastembed",),
+    "ort-int8": (),
+}
+
+
+def prepare(
+    folder: Path, source: str | None, tell: Callable[[str], None]
+) -> tuple[dict[str, Path], Path, dict[str, str]]:
+    """Folders by engine name, the fp32 artifact that all are compared with, and why any engine is left out."""
+    kept = folder / _stamp(source)
+    reference = _artifact(kept, source, "fp32", tell)
+    engines = {f"akin-{name}": _artifact(kept, source, name, tell) for name in _SHOWN if name in RECIPES}
+    skipped = {f"akin-{name}": "this akin has no such recipe" for name in _SHOWN if name not in RECIPES}
+    peers = _peer_folder(kept, source, tell)
+    for name, modules in _NEEDS.items():
+        missing = [module for module in modules if not _installed(module)]
+        if missing:
+            skipped[name] = f"{missing[0]} is not installed; run `pip install 'akin[bench]'`"
+        else:
+            engines[name] = peers
+    return engines, reference, skipped
+
+
+def macs_per_token(model: Path) -> int:
+    """Multiply-adds of the weights' matrix products for one token (4 h^2 + 2 h i a layer); attention is left out."""
+    import onnx  # noqa: PLC0415 - an extra
+
+    graph = onnx.load(model).graph
+    shapes = {one.name: one.dims for one in graph.initializer}
+    products = [
+        shapes[name] for node in graph.node if node.op_type == "MatMul" for name in node.input if name in shapes
+    ]
+    return sum(int(rows) * int(columns) for rows, columns in products)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _stamp(source: str | None) -> str:
+    """Changes whenever the exporter's code or the model does, so that no stale file is measured."""
+    digest = hashlib.sha256((source or "default").encode())
+    for path in sorted(Path(export.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _artifact(kept: Path, source: str | None, recipe: str, tell: Callable[[str], None]) -> Path:
+    folder = kept / recipe
+    try:
+        return read_artifact(folder).folder
+    except ArtifactError:
+        tell(f"exporting the recipe {recipe}")
+        # The peers stop at the model's 256 tokens; reading on would be other work.
+        export.export_model(source, folder, recipe=recipe, shape=export.Shape(passages=1), force=True)
+        return folder
+
+
+def _peer_folder(kept: Path, source: str | None, tell: Callable[[str], None]) -> Path:
+    """The published files of the model and beside them its int8 graph, as optimum quantizes for AVX-512 VNNI."""
+    folder = kept / "peers"
+    if (folder / PEER_FILE).is_file():
+        return folder
+    tell("quantizing with optimum for the peers")
+    published = find_source(source, None, tell).folder
+    with tempfile.TemporaryDirectory(dir=kept) as scratch:
+        partial = Path(scratch) / "peers"
+        shutil.copytree(published, partial, ignore=shutil.ignore_patterns("onnx", "openvino", "*.py", "__pycache__"))
+        _quantize(published, Path(scratch) / "fp32", partial / PEER_FILE)
+        _limit(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    return folder
+
+
+def _quantize(published: Path, fp32: Path, target: Path) -> None:
+    from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTQuantizer  # noqa: PLC0415 - an extra
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig  # noqa: PLC0415
+
+    model: Any = ORTModelForFeatureExtraction.from_pretrained(published, export=True)
+    model.save_pretrained(fp32)
+    settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+    quantizer: Any = ORTQuantizer.from_pretrained(fp32, file_name="model.onnx")
+    quantizer.quantize(save_dir=fp32 / "int8", quantization_config=settings)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(next((fp32 / "int8").glob("*.onnx")), target)
+
+
+def _limit(folder: Path) -> None:
+    """Every peer reads what the model was made to read; some take their limit from the tokenizer's settings."""
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(
+        json.dumps({**settings, "model_max_length": PEER_LIMIT, "max_length": PEER_LIMIT}), encoding="utf-8"
+    )
+    special = folder / "special_tokens_map.json"
+    if not special.is_file():
+        names = ("cls_token", "mask_token", "pad_token", "sep_token", "unk_token")
+        special.write_text(json.dumps({name: settings[name] for name in names if name in settings}), encoding="utf-8")
