@@ -5,7 +5,7 @@ child reads the ledger, embeds what is not remembered, learns item-item weights 
 collection, closes it, and says so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -16,8 +16,16 @@ from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
 from ingest.index.engines import open_index
-from ingest.index.protocol import CollectionSpec, Index, Point, SparseVector
-from ingest.reconcile import Document, centred, declared_attributes, document, embed_each
+from ingest.index.protocol import Collection, Index, Point, SparseVector
+from ingest.reconcile import (
+    Document,
+    centred,
+    collection_spec,
+    declared_attributes,
+    document,
+    embed_each,
+    words_of,
+)
 from ingest.settings import Settings
 from ingest.store.database import chunks
 from ingest.store.ledger import Ledger, open_ledger
@@ -26,6 +34,7 @@ from ingest.store.records import Generation
 from ingest.train import Texts, train_taste
 
 PAGE = 512
+MEAN_SAMPLE = 2_000
 LEAST_ITEMS_FOR_MEAN = 50  # the mean of fewer says more about them than about the catalogue
 
 
@@ -43,11 +52,15 @@ Progress = Callable[[str, int, int], None]
 def build(
     settings: Settings, ledger: Ledger, index: Index, encoders: EncoderLibrary, generation: Generation, tell: Progress
 ) -> Built:
-    """Fill and optimise a new collection from the ledger. What changes meanwhile is left to be caught up."""
+    """Fill and optimise a new collection from the ledger. What changes meanwhile is left to be caught up.
+
+    On a server only the collection and the catalogue mean are made here: all workers fill it together.
+    """
     index.drop(generation.name)
-    spec = CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes)
-    collection = index.create(generation.name, spec)
+    collection = index.create(generation.name, collection_spec(settings, ledger, generation), loading=True)
     total = ledger.items.count()
+    if not settings.embedded:
+        return Built(items=total, mean=_sampled_mean(settings, ledger, encoders, generation, tell))
     mean = _embed_all(settings, ledger, encoders, generation, lambda done: tell("embedding", done, total))
     if settings.train_taste:
         tell("learning", 0, total)
@@ -58,7 +71,10 @@ def build(
         ready = [d for d in documents if d.content_hash in vectors]
         tastes = ledger.taste.weights([d.item.item_id for d in ready])
         collection.upsert(
-            [_point(d, vectors[d.content_hash], mean, generation, tastes.get(d.item.item_id)) for d in ready]
+            [
+                _point(d, vectors[d.content_hash], mean, generation, tastes.get(d.item.item_id), collection)
+                for d in ready
+            ]
         )
         ledger.placements.record_built([_placement(d, generation) for d in ready])
         placed += len(ready)
@@ -96,12 +112,9 @@ def _embed_all(
     count = done = 0
     for documents in _pages(settings, ledger):
         hashes = [d.content_hash for d in documents]
-        vectors = ledger.placements.vectors(generation.fingerprint, hashes)
-        unknown = list({d.content_hash: d for d in documents if d.content_hash not in vectors}.values())
-        for some in chunks(unknown, settings.batch_items):
-            embedded, _ = embed_each(encoders.get(generation.fingerprint), some)
-            ledger.placements.keep_vectors(generation.fingerprint, embedded)
-            vectors |= embedded
+        vectors: dict[str, Vectors] = {}
+        for some in chunks(documents, settings.batch_items):
+            vectors |= _vectors(ledger, encoders, generation, some)
         for content_hash in hashes:
             if content_hash in vectors:
                 total += vectors[content_hash]
@@ -111,15 +124,50 @@ def _embed_all(
     return (total / count).astype(np.float32) if count >= LEAST_ITEMS_FOR_MEAN else None
 
 
+def _sampled_mean(
+    settings: Settings, ledger: Ledger, encoders: EncoderLibrary, generation: Generation, tell: Progress
+) -> Vectors | None:
+    """The mean over a sample of the catalogue: of more, all but the third digit stays as it is."""
+    documents = [document(row.item, row.version, settings.text_template) for row in ledger.items.sample(MEAN_SAMPLE)]
+    aside = _aside(ledger)
+    documents = [d for d in documents if (d.item.item_id, d.version) not in aside]
+    if len(documents) < LEAST_ITEMS_FOR_MEAN:
+        return None
+    total, count = np.zeros(generation.dimensions, dtype=np.float64), 0
+    for some in chunks(documents, settings.batch_items):
+        for vector in _vectors(ledger, encoders, generation, some).values():
+            total += vector
+            count += 1
+        tell("embedding", count, len(documents))
+    return (total / count).astype(np.float32)
+
+
 def _pages(settings: Settings, ledger: Ledger) -> Iterator[list[Document]]:
-    # What was set aside may have cost a worker its life; a build must not try it again.
-    aside = {(s.item_id, s.version) for s in ledger.pending.set_aside(limit=1_000_000)}
+    aside = _aside(ledger)
     for page in ledger.items.pages(PAGE):
         yield [
             document(row.item, row.version, settings.text_template)
             for row in page
             if (row.item.item_id, row.version) not in aside
         ]
+
+
+def _aside(ledger: Ledger) -> set[tuple[str, int]]:
+    # What was set aside may have cost a worker its life; a build must not try it again.
+    return {(s.item_id, s.version) for s in ledger.pending.set_aside(limit=1_000_000)}
+
+
+def _vectors(
+    ledger: Ledger, encoders: EncoderLibrary, generation: Generation, documents: Sequence[Document]
+) -> dict[str, Vectors]:
+    """Vectors by content hash, embedded and remembered where they are not known."""
+    known = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
+    unknown = list({d.content_hash: d for d in documents if d.content_hash not in known}.values())
+    if unknown:
+        embedded, _ = embed_each(encoders.get(generation.fingerprint), unknown)
+        ledger.placements.keep_vectors(generation.fingerprint, embedded)
+        known |= embedded
+    return known
 
 
 def _texts(settings: Settings, ledger: Ledger, generation: Generation) -> Texts:
@@ -129,10 +177,20 @@ def _texts(settings: Settings, ledger: Ledger, generation: Generation) -> Texts:
 
 
 def _point(
-    d: Document, vector: Vectors, mean: Vectors | None, generation: Generation, taste: SparseVector | None
+    d: Document,
+    vector: Vectors,
+    mean: Vectors | None,
+    generation: Generation,
+    taste: SparseVector | None,
+    collection: Collection,
 ) -> Point:
-    attributes = declared_attributes(d.item, generation.attributes)
-    return Point(item_id=d.item.item_id, text=centred(vector, mean), attributes=attributes, taste=taste)
+    return Point(
+        item_id=d.item.item_id,
+        text=centred(vector, mean),
+        attributes=declared_attributes(d.item, generation.attributes),
+        taste=taste,
+        words=words_of(d, collection.average_length),
+    )
 
 
 def _placement(d: Document, generation: Generation) -> Placement:

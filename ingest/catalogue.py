@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ingest.encoder.library import EncoderLibrary
-from ingest.errors import NotFoundError
+from ingest.errors import ConflictError, NotFoundError
 from ingest.home import hold_home
 from ingest.index.engines import open_index
-from ingest.index.protocol import CollectionSpec, Index, UnreadableCollectionError
-from ingest.reconcile import Reconciler
+from ingest.index.protocol import Index, UnreadableCollectionError
+from ingest.reconcile import Reconciler, collection_spec
 from ingest.reindex import configured_encoder
 from ingest.settings import Settings
 from ingest.store.generations import NewGeneration
@@ -19,6 +19,8 @@ from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import Generation, GenerationState
 
 logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 0.5  # of looking for damage in SQLite's file at every start; `akin doctor` reads all of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,36 +36,45 @@ class Catalogue:
 
 @contextmanager
 def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
-    """Open an installation for writing and querying. Embedded, only one process may.
+    """Open an installation for writing and querying. Embedded, only one process may, and it is put in order at once.
 
-    Makes the first generation when there is none, and an empty collection in place of one that cannot be read: its
-    items are then pending, and placed again from the ledger. Raises HomeInUseError, ArtifactError, UnavailableError.
+    Several processes may open one with a Qdrant server: `put_in_order` is then for whoever does the upkeep. Raises
+    HomeInUseError, ArtifactError, UnavailableError.
     """
     with ExitStack() as stack:
         if settings.embedded:
             stack.enter_context(hold_home(settings.home))
         ledger = stack.enter_context(open_ledger(settings.ledger_url))
+        ledger.check(CHECK_SECONDS)
         encoders = stack.enter_context(EncoderLibrary(settings.home, settings.encoder_threads))
         index = open_index(settings)
-        stack.callback(_close_all, index)
-        _ensure_live(settings, ledger, encoders)
-        for generation in ledger.generations.receiving_writes():
-            _ensure_readable(ledger, index, generation)
-        if settings.embedded:
-            # Nobody else can hold a lease now: what was leased belonged to a process that is gone.
-            ledger.pending.make_due(break_leases=True)
-        yield Catalogue(
+        stack.callback(index.shut)
+        catalogue = Catalogue(
             settings=settings,
             ledger=ledger,
             index=index,
             encoders=encoders,
             reconciler=Reconciler(settings, ledger, index, encoders),
         )
+        if settings.embedded:
+            put_in_order(catalogue)
+            # Nobody else can hold a lease now: what was leased belonged to a process that is gone.
+            ledger.pending.make_due(break_leases=True)
+        else:
+            # Every host keeps the encoders it may be asked for.
+            configured_encoder(settings, ledger, encoders)
+        yield catalogue
 
 
-def _close_all(index: Index) -> None:
-    for name in index.names():
-        index.close(name)
+def put_in_order(catalogue: Catalogue) -> None:
+    """Make the first generation when there is none, and an empty collection in place of one that cannot be read.
+
+    The items of the latter are then pending, and placed again from the ledger. Repeating it is harmless.
+    """
+    settings, ledger, index = catalogue.settings, catalogue.ledger, catalogue.index
+    _ensure_live(settings, ledger, catalogue.encoders)
+    for generation in ledger.generations.receiving_writes():
+        _ensure_readable(settings, ledger, index, generation)
 
 
 def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> None:
@@ -76,7 +87,10 @@ def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -
             dimensions=dimensions,
             attributes=settings.attributes,
         )
-        ledger.generations.begin(new, GenerationState.LIVE)
+        try:
+            ledger.generations.begin(new, GenerationState.LIVE)
+        except ConflictError:
+            logger.info("another process was quicker to make the first generation")
         return
     encoders.get(live.fingerprint)
     if live.fingerprint != fingerprint:
@@ -85,7 +99,9 @@ def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -
         logger.warning("the index was built with other attributes than the declared ones; reindex to filter by them")
 
 
-def _ensure_readable(ledger: Ledger, index: Index, generation: Generation) -> None:
+def _ensure_readable(settings: Settings, ledger: Ledger, index: Index, generation: Generation) -> None:
+    if not settings.embedded and generation.name in index.names():
+        return  # a server notices its own damage, and a count means nothing while other processes write
     try:
         collection = index.open(generation.name)
     except UnreadableCollectionError as error:
@@ -100,6 +116,8 @@ def _ensure_readable(ledger: Ledger, index: Index, generation: Generation) -> No
         logger.error("index incomplete; building it again from the ledger", extra={"generation": generation.name})
         index.close(generation.name)
         index.quarantine(generation.name)
+    index.close(generation.name)  # a handle from before it was lost
+    # Made last: should this process die in between, the next one finds no collection and does it all again.
     ledger.placements.forget(generation.name)
-    index.create(generation.name, CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes))
     ledger.generations.missing(generation.name, job_id=generation.name)
+    index.create(generation.name, collection_spec(settings, ledger, generation))

@@ -58,6 +58,7 @@ def _encoder(settings: Settings) -> str:
 
 def _ledger(settings: Settings) -> str:
     with open_ledger(settings.ledger_url) as ledger:
+        ledger.check()
         live = ledger.generations.live()
         return (
             f"{ledger.items.count()} items, {ledger.events.count()} events, {ledger.pending.count()} pending, "

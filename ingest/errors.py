@@ -36,6 +36,18 @@ class ConflictError(AkinError):
     code = "conflict"
 
 
+class SupersededError(AkinError):
+    """Another process has taken over what this one was doing; what it meant to write was not written."""
+
+    code = "superseded"
+
+
+class ForbiddenError(AkinError):
+    """Whoever asks may not do this with the key they have."""
+
+    code = "forbidden"
+
+
 class UnavailableError(AkinError):
     """A dependency does not answer now; the same call may succeed later."""
 
@@ -46,6 +58,16 @@ class StorageFullError(UnavailableError):
     """Free disk space is under the watermark; writes are refused until there is room again."""
 
     code = "storage_full"
+
+
+class DamagedLedgerError(UnavailableError):
+    """SQLite cannot read its own file."""
+
+    code = "ledger_damaged"
+
+    def __init__(self) -> None:
+        """Say what to do: nothing can be repaired from within."""
+        super().__init__("the ledger's file is damaged; stop akin and put a backup in its place: akin restore FILE")
 
 
 class ArtifactError(AkinError):

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ class RunningServer:
 
     url: str
     process_id: int
+    key: str  # whoever may read this folder may do everything with it anyway
 
 
 @contextmanager
@@ -69,12 +71,14 @@ def _locked(lock: IO[str], kind: int, *, patience: float) -> bool:
 
 
 @contextmanager
-def announce_server(home: Path, url: str) -> Iterator[None]:
-    """Leave a note in the folder that says where the API is, for commands run beside it."""
+def announce_server(home: Path, url: str, key: str) -> Iterator[None]:
+    """Leave a note in the folder that says where the API is and how to be let in, for commands run beside it."""
     note = _note(home)
-    unfinished = note.with_suffix(".tmp")
-    unfinished.write_bytes(orjson.dumps({"url": url, "process_id": os.getpid()}))
-    unfinished.replace(note)  # in one step: whoever reads it reads all of it
+    # A name of its own for each process: several may share a folder that only holds their encoders.
+    descriptor, unfinished = tempfile.mkstemp(prefix="server-", suffix=".tmp", dir=home)  # readable by its owner only
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps({"url": url, "process_id": os.getpid(), "key": key}))
+    Path(unfinished).replace(note)  # in one step: whoever reads it reads all of it
     try:
         yield
     finally:
@@ -87,7 +91,7 @@ def running_server(home: Path) -> RunningServer | None:
         found = orjson.loads(_note(home).read_bytes())
     except FileNotFoundError:
         return None
-    return RunningServer(url=found["url"], process_id=found["process_id"]) if is_held(home) else None
+    return RunningServer(**found) if is_held(home) else None
 
 
 def _note(home: Path) -> Path:

@@ -15,6 +15,10 @@ class Queue(Protocol):
         """Raises UnavailableError when the broker does not answer."""
         ...
 
+    def depth(self) -> int | None:
+        """How many messages wait; None where that cannot be said now. Never raises."""
+        ...
+
 
 class NoQueue:
     """For a process that only writes to the ledger: whoever runs the sweep will find what it wrote."""
@@ -26,3 +30,7 @@ class NoQueue:
 
     def ping(self) -> None:
         """There is nothing that could fail to answer."""
+
+    def depth(self) -> int | None:
+        """There is no queue."""
+        return None

@@ -14,22 +14,29 @@ import numpy as np
 
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Encoder, Vectors
-from ingest.errors import AkinError, InvalidInputError, UnavailableError
-from ingest.index.protocol import NO_TASTE, Collection, Index, Point
+from ingest.errors import AkinError, InvalidInputError, NotFoundError, UnavailableError
+from ingest.index.protocol import NO_TASTE, Collection, CollectionSpec, Index, Point, SparseVector
 from ingest.items import AttributeType, AttributeValue, Item, StoredItem
+from ingest.metrics import RECONCILE_SECONDS, RECONCILED, measured
 from ingest.queue import Queue
 from ingest.settings import Settings
+from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from ingest.store.pending import Claim
 from ingest.store.placements import Placement
 from ingest.store.records import Generation
-from ingest.submit import REDELIVER_SECONDS
 from ingest.text import content_hash, render
+from ingest.words import AVERAGE_LENGTH, document_length, document_words
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 4
 RETRY_SECONDS = 5.0
+AWAY_SECONDS = 1.0  # until what the broker would not take is tried again
+MESSAGES_WAITING = 64  # more would not be done sooner, and be sent again and again while they wait
+KEEP_EVERY = 64  # texts
+SAMPLE = 5_000  # items whose lengths are averaged: what more would change is within rounding
+SAMPLE_PAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +79,17 @@ class Reconciler:
         if not claim.attempts:
             return Reconciled()
         try:
-            return self._reconcile_claimed(claim, deadline=started + self._settings.lease_seconds)
+            with measured("reconcile", RECONCILE_SECONDS):
+                done = self._reconcile_claimed(claim, deadline=started + self._settings.lease_seconds)
         except UnavailableError:
             self._ledger.pending.release(lease, due_in=RETRY_SECONDS, forgive=True)
             raise
         except BaseException:
             self._ledger.pending.release(lease, due_in=RETRY_SECONDS, forgive=False)
             raise
+        for outcome, n in (("placed", done.placed), ("again", done.again), ("set_aside", done.set_aside)):
+            RECONCILED.labels(outcome).inc(n)
+        return done
 
     def _reconcile_claimed(self, claim: Claim, *, deadline: float) -> Reconciled:
         rows = self._ledger.items.get_many(claim.attempts, deleted=True)
@@ -97,7 +108,7 @@ class Reconciler:
             raise UnavailableError("there is no live generation yet; start akin with an encoder artifact")
         placed: list[Placement] = []
         for generation in generations:
-            collection = self._index.open(generation.name)
+            collection = self._open(generation.name)
             work = _Work(self._settings, self._ledger, collection, self._encoders, generation, deadline)
             placed += work.place([row for row in rows.values() if row.item.item_id not in reasons], reasons)
         read = {item_id: row.version for item_id, row in rows.items() if item_id not in reasons}
@@ -112,6 +123,12 @@ class Reconciler:
         for item_id, why in reasons.items():
             logger.warning("item set aside", extra={"item_id": item_id, "reason": why})
         return Reconciled(placed=len(read) - len(again), again=len(again), set_aside=len(reasons))
+
+    def _open(self, name: str) -> Collection:
+        try:
+            return self._index.open(name)
+        except NotFoundError as error:  # the index lost it, which is no fault of the items; upkeep makes it anew
+            raise UnavailableError(f"the index of generation {name} is not there") from error
 
 
 class _Work:
@@ -157,6 +174,7 @@ class _Work:
                 text=centred(vectors[d.content_hash], self._generation.mean),
                 attributes=declared_attributes(d.item, self._generation.attributes),
                 taste=tastes.get(d.item.item_id),
+                words=words_of(d, self._collection.average_length),
             )
             for d in documents
         ]
@@ -174,10 +192,15 @@ class _Work:
         unknown = {d.content_hash: d for d in documents if d.content_hash not in known}
         if not unknown:
             return known
-        embedded, failed = embed_each(self._encoders.get(fingerprint), list(unknown.values()))
-        self._ledger.placements.keep_vectors(fingerprint, embedded)
+        failed: dict[str, str] = {}
+        # By and by, so that what was embedded before a worker is lost need not be embedded again.
+        for some in chunks(unknown.values(), KEEP_EVERY):
+            embedded, refused = embed_each(self._encoders.get(fingerprint), some)
+            self._ledger.placements.keep_vectors(fingerprint, embedded)
+            known |= embedded
+            failed |= refused
         reasons |= {d.item.item_id: failed[d.content_hash] for d in documents if d.content_hash in failed}
-        return known | embedded
+        return known
 
     def _upsert(self, points: Sequence[Point], reasons: dict[str, str]) -> None:
         try:
@@ -196,8 +219,15 @@ class _Work:
 
 
 def sweep(settings: Settings, ledger: Ledger, queue: Queue) -> int:
-    """Ask again for what is due; returns how many items. Items that lost workers before go in smaller batches."""
-    due = ledger.pending.due(settings.batch_items * 8, put_off=REDELIVER_SECONDS)
+    """Ask again for what is due; returns how many items. Items that lost workers before go in smaller batches.
+
+    Asks for nothing more while a full queue's worth of items waits already.
+    """
+    most = settings.batch_items * MESSAGES_WAITING
+    room = most - ledger.pending.told(most)
+    if room <= 0:
+        return 0
+    due = ledger.pending.due(min(room, settings.batch_items * 8), put_off=settings.redeliver_seconds)
     by_size: dict[int, list[str]] = {}
     for item_id, attempts in due:
         by_size.setdefault(batch_size(attempts, settings.batch_items), []).append(item_id)
@@ -205,7 +235,7 @@ def sweep(settings: Settings, ledger: Ledger, queue: Queue) -> int:
         for start in range(0, len(item_ids), size):
             batch = item_ids[start : start + size]
             if not queue.wake(batch):
-                ledger.pending.make_due(batch)
+                ledger.pending.make_due(batch, due_in=AWAY_SECONDS)
     return len(due)
 
 
@@ -220,6 +250,22 @@ def document(item: Item, version: int, template: str) -> Document:
     """What is embedded for an item."""
     text = render(template, item)
     return Document(item=item, version=version, text=text, content_hash=content_hash(text))
+
+
+def words_of(document: Document, average_length: float | None) -> SparseVector | None:
+    """The words of an item as a collection with this average length holds them; None where it holds none."""
+    return None if average_length is None else document_words(document.item.title, document.text, average_length)
+
+
+def collection_spec(settings: Settings, ledger: Ledger, generation: Generation) -> CollectionSpec:
+    """What a new collection of this generation holds; its word weights are scaled by the catalogue as it is now."""
+    lengths: list[int] = []
+    for page in ledger.items.pages(SAMPLE_PAGE):
+        lengths += [document_length(row.item.title, render(settings.text_template, row.item)) for row in page]
+        if len(lengths) >= SAMPLE:
+            break
+    average = max(1.0, sum(lengths) / len(lengths)) if lengths else AVERAGE_LENGTH
+    return CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes, average_length=average)
 
 
 def embed_each(encoder: Encoder, documents: Sequence[Document]) -> tuple[dict[str, Vectors], dict[str, str]]:

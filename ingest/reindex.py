@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,17 +17,20 @@ from multiprocessing.process import BaseProcess
 
 from ingest.build import LEAST_ITEMS_FOR_MEAN, Built, build_in_child
 from ingest.encoder.library import EncoderLibrary
-from ingest.errors import AkinError, ConflictError, NotFoundError, UnavailableError
+from ingest.errors import AkinError, ConflictError, NotFoundError, SupersededError, UnavailableError
 from ingest.gate import Evaluate, judge
-from ingest.index.protocol import CollectionSpec, Index
+from ingest.index.protocol import Index
 from ingest.settings import Settings
 from ingest.store.generations import NewGeneration
+from ingest.store.leases import Fence
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, GenerationState
 
 logger = logging.getLogger(__name__)
 
 GROWTH_THAT_REBUILDS = 2.0
+MUCH = 1_000  # pending items
+LOOK_SECONDS = 10.0
 RETRY_REBUILD = timedelta(hours=1)
 SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
 
@@ -61,6 +65,8 @@ class Reindexer:
         self._went_live = went_live
         self._lock = threading.Lock()
         self._child: _Child | None = None
+        self._fence: Fence | None = None
+        self._look_at = 0.0
         self.progress: BuildProgress | None = None
 
     def request(self) -> Generation:
@@ -75,17 +81,30 @@ class Reindexer:
         logger.info("generation begun", extra={"generation": generation.name})
         return generation
 
-    def advance(self) -> Generation | None:
-        """Take the generation under way one step further without waiting; returns it, or None when there is none."""
+    def request_nightly(self) -> Generation | None:
+        """Begin the generation of today (UTC, by the ledger's clock), unless today has had its own: then None."""
+        generation = self._ledger.generations.begin_nightly(self._new_generation())
+        if generation is not None:
+            logger.info("nightly generation begun", extra={"generation": generation.name})
+        return generation
+
+    def advance(self, fence: Fence | None = None) -> Generation | None:
+        """Take the generation under way one step further without waiting; returns it, or None when there is none.
+
+        With a fence, raises SupersededError and changes nothing once its lease went to another process.
+        """
         with self._lock:
+            self._fence = fence
             generation = self._ledger.generations.under_way()
             if generation is None:
                 return None
             try:
                 if generation.state is GenerationState.BUILDING:
                     self._build(generation)
-                elif self._ledger.generations.missing(generation.name, job_id=generation.name) == 0:
+                elif self._caught_up(generation):
                     self._finish(generation)
+            except SupersededError:
+                raise
             except UnavailableError as error:
                 logger.warning("reindex waits", extra={"generation": generation.name, "reason": str(error)})
             except AkinError as error:
@@ -105,6 +124,7 @@ class Reindexer:
         self._encoders.get(generation.fingerprint)
         collection = self._index.open(name)
         collection.delete(self._ledger.placements.deleted_but_present(name))
+        self._fence = None  # whoever asks for it may, whichever process it is
         self._switch(generation, report=dict(generation.report))
         return self._ledger.generations.get(name)
 
@@ -114,6 +134,15 @@ class Reindexer:
         if not retired:
             raise NotFoundError("there is no earlier generation to go back to")
         return self.activate(max(retired, key=lambda g: g.live_at or g.created_at).name)
+
+    def discard(self, name: str) -> None:
+        """Delete a generation that is not needed any more, and what it stored. Raises NotFoundError, ConflictError."""
+        generation = self._ledger.generations.get(name)
+        if generation.state not in SETTLED:
+            raise ConflictError(f"generation {name} is {generation.state}; only one that is not at work can be deleted")
+        self._index.drop(name)
+        self._ledger.generations.forget(name)
+        self._ledger.placements.collect_vectors()
 
     def rebuild_is_due(self) -> bool:
         """Embedded: whether the live index has outgrown what was optimised when it was built, and all is quiet."""
@@ -147,12 +176,6 @@ class Reindexer:
         )
 
     def _build(self, generation: Generation) -> None:
-        if not self._settings.embedded:
-            spec = CollectionSpec(dimensions=generation.dimensions, attributes=generation.attributes)
-            if generation.name not in self._index.names():
-                self._index.create(generation.name, spec)
-            self._ledger.generations.catch_up(generation.name, mean=None, items=0, job_id=generation.name)
-            return
         if self._child is None:
             self._ledger.placements.forget(generation.name)
             self._child = _Child(self._settings, generation.name)
@@ -167,12 +190,25 @@ class Reindexer:
             return
         self._index.open(generation.name)
         missed = self._ledger.generations.catch_up(
-            generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name
+            generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name, fence=self._fence
         )
         logger.info("generation built", extra={"generation": generation.name, "items": outcome.items, "missed": missed})
 
+    def _caught_up(self, generation: Generation) -> bool:
+        """Whether it holds everything that the live one holds; what it misses is made pending."""
+        # Looking compares the whole catalogue: not every second while workers still have much to do.
+        if self._ledger.pending.count() > MUCH and time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._ledger.generations.missing(generation.name, job_id=generation.name)
+        return self._ledger.generations.lagging(generation.name) == 0
+
     def _finish(self, generation: Generation) -> None:
         collection = self._index.open(generation.name)
+        if not self._settings.embedded:
+            collection.optimise()
+            if collection.unindexed():
+                return  # the server builds its graph; the gate looks at it when that is done
         verdict = judge(self._settings, self._ledger, generation, collection, self._evaluate)
         if verdict.passed:
             self._switch(generation, report=dict(verdict.report()))
@@ -182,14 +218,14 @@ class Reindexer:
 
     def _switch(self, generation: Generation, report: dict[str, object]) -> None:
         previous = self._ledger.generations.live()
-        self._ledger.generations.go_live(generation.name, job_id=generation.name, report=report)
+        self._ledger.generations.go_live(generation.name, job_id=generation.name, report=report, fence=self._fence)
         if previous is not None and previous.name != generation.name:
             self._index.close(previous.name)
         logger.info("generation live", extra={"generation": generation.name})
         self._collect()
 
     def _end(self, generation: Generation, state: GenerationState, report: dict[str, object]) -> None:
-        self._ledger.generations.close(generation.name, state, report)
+        self._ledger.generations.close(generation.name, state, report, fence=self._fence)
         self._index.close(generation.name)
         logger.error("generation not live", extra={"generation": generation.name, "state": state, "report": report})
 
@@ -206,6 +242,7 @@ class Reindexer:
         old = datetime.now(UTC) - timedelta(days=self._settings.keep_log_days)
         self._ledger.recommendations.forget_before(old)
         self._ledger.jobs.forget_before(old)
+        self._ledger.scrub()
 
 
 def generations_to_keep(generations: Sequence[Generation], complete: int) -> set[str]:

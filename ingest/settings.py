@@ -1,9 +1,10 @@
 """Every setting, typed, with a sentence each. Built once by a program and handed down; nobody imports a global."""
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ingest.errors import SettingsError
@@ -24,6 +25,48 @@ DEFAULT_EVENT_WEIGHTS = {
 }
 
 
+class Boost(BaseModel):
+    """Items that a scenario lifts: those named, those that pass a filter, or both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    item_ids: list[str] = Field(default_factory=list, max_length=1_000, description="Items that are lifted.")
+    filter: dict[str, Any] | None = Field(None, description='Which items are lifted, e.g. {"eq": {"tags": "new"}}.')
+    by: float = Field(gt=0, le=10, description="What is added to their scores, in scores of the best item.")
+
+
+class Scenario(BaseModel):
+    """A named set of query settings, like "home" or "basket"; what a request says itself wins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    limit: int = Field(10, ge=1, description="How many items.")
+    strategy: str = Field("auto", description="How items are found.")
+    filter: dict[str, Any] | None = Field(None, description="A filter tree that counts beside the request's own.")
+    exclude_seen: bool = Field(True, description="Whether items of the history are left out.")  # noqa: FBT003
+    diversity: float = Field(0.0, ge=0, le=1, description="0 for relevance alone, 1 for difference alone.")
+    max_per: dict[str, int] = Field(default_factory=dict, description="Most items of a page that share a value.")
+    min_score: float | None = Field(None, description="Least score of an item.")
+    pinned: list[str] = Field(default_factory=list, max_length=20, description="Items that come first where they may.")
+    boosts: list[Boost] = Field(default_factory=list, max_length=10, description="Items that are lifted.")
+    explore: float = Field(0.0, ge=0, le=0.5, description="Share of the page for items that were shown least.")
+    relax: list[str] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Where too few items pass: attributes whose filters may go, max_per and min_score, in this order.",
+    )
+
+
+class FilterLimits(BaseModel):
+    """How large a filter tree from outside may be; deeper and larger ones could bring the engine down."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depth: int = Field(default=4, ge=1, le=6, description="Nested and/or/not.")
+    conditions: int = Field(default=64, ge=1, le=256, description="Conditions of one filter.")
+    values: int = Field(default=256, ge=1, le=1024, description="Values of one `in`.")
+
+
 class _ConfigFile(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AKIN_", extra="ignore")
     config: Path | None = None
@@ -32,7 +75,7 @@ class _ConfigFile(BaseSettings):
 class Settings(BaseSettings):
     """All settings; each is read from `AKIN_<NAME>`, then from the TOML file in `AKIN_CONFIG`, then its default."""
 
-    model_config = SettingsConfigDict(env_prefix="AKIN_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="AKIN_", extra="forbid", frozen=True, allow_inf_nan=False)
 
     config: Path | None = Field(None, description="A TOML file with any of the settings below.")
 
@@ -45,6 +88,28 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(None, description="Celery broker; default in memory, one process.")
     qdrant_url: str | None = Field(None, description="Qdrant server; default Qdrant Edge inside the process.")
     qdrant_api_key: SecretStr | None = Field(None, description="Key for the Qdrant server.")
+    qdrant_timeout_seconds: float = Field(
+        3.0, gt=0, description="A question to the Qdrant server that takes longer is answered with 503."
+    )
+    qdrant_write_seconds: float = Field(
+        30.0, gt=0, description="How long a write to the Qdrant server is tried, repetitions included."
+    )
+    qdrant_grpc: bool = Field(default=False, description="Write to the Qdrant server over gRPC (port 6334).")
+    qdrant_shards: int | None = Field(None, ge=1, description="Shards of a new collection; default: the server's.")
+    qdrant_replicas: int | None = Field(None, ge=1, description="Copies of each shard; default: the server's.")
+    qdrant_write_consistency: int | None = Field(
+        None, ge=1, description="Copies that must have a write before it counts as done; default: the server's."
+    )
+    qdrant_quantization: Literal["none", "int8", "binary"] = Field(
+        "none", description="Keep text vectors in the server's memory in this form; hits are scored by the originals."
+    )
+    qdrant_strict: bool = Field(
+        default=False, description="Have the server refuse questions on attributes without an index, and huge ones."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address on which a worker's metrics are served.")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port on which a worker serves its metrics; default: it does not."
+    )
 
     # What an item is
     attributes: dict[str, AttributeType] = Field(
@@ -64,13 +129,28 @@ class Settings(BaseSettings):
     rating_types: frozenset[str] = Field(
         frozenset({"rating"}), description="Event types whose value is a rating, normalised per user."
     )
+    value_effect: float = Field(
+        0.5, ge=0, le=1, description="How much the value of an event that is no rating counts (a price, hours); 0: not."
+    )
+    dwell_effect: float = Field(0.5, ge=0, le=1, description="How much the time spent on an item counts; 0: not.")
+    usual_values: dict[str, float] = Field(
+        default_factory=dict, description="The usual value by event type; default: the median, learned by a training."
+    )
+    usual_dwell_ms: dict[str, float] = Field(
+        default_factory=dict, description="The usual dwell time by event type; default: the median, learned as well."
+    )
     half_life_days: float = Field(180.0, gt=0, description="After this many days an event counts half.")
     history_limit: int = Field(100, ge=1, le=500, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(90.0, gt=0, description="Popularity counts events of this window before the latest.")
 
+    scenarios: dict[str, Scenario] = Field(
+        default_factory=dict,
+        description='Named sets of query settings, e.g. {"home": {"diversity": 0.3, "max_per": {"categories": 3}}}.',
+    )
+
     # What users have in common: item-item weights, trained from everybody's events
     train_taste: bool = Field(
-        default=False, description="Learn from events which items go together at every reindex; `auto` then blends."
+        default=True, description="Learn from events which items go together at every reindex; `auto` then blends."
     )
     taste_neighbours: int = Field(50, ge=1, le=1000, description="Strongest item-item weights kept for each item.")
     taste_dense_items: int = Field(
@@ -81,13 +161,39 @@ class Settings(BaseSettings):
     )
     taste_ridge: float = Field(5.0, gt=0, description="Ridge penalty of EASE, in mean item popularities.")
     taste_text_share: float = Field(
-        2.0, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
+        0.5, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
     )
-    blend_text: float = Field(0.02, ge=0, description="Weight of the text score beside the taste score in a blend.")
+    blend_text: float | None = Field(
+        None, ge=0, description="Weight of the text score beside the taste score; default: learned with the taste."
+    )
+    blend_prior: float | None = Field(
+        None, ge=0, description="Weight of recent popularity beside the taste score; default: learned with the taste."
+    )
+    interests_prior: float | None = Field(
+        None,
+        ge=0,
+        description="Weight of recent popularity beside the text score in `interests`; default: learned by a training.",
+    )
+    prior_half_life_days: float | None = Field(
+        None,
+        gt=0,
+        description="So many days before the newest event, one counts half for recent popularity; default: learned.",
+    )
+
+    # What a search is
+    search_words: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of words beside meaning in the score of a hybrid search.",
+    )
 
     # Work
     batch_items: int = Field(256, ge=1, le=1024, description="Items per reconcile task.")
     lease_seconds: float = Field(120.0, gt=0, description="A claimed item is given to another worker after this long.")
+    redeliver_seconds: float = Field(
+        30.0, gt=0, description="How long after a message was sent for an item the sweep asks for it again."
+    )
     sweep_seconds: float = Field(0.2, gt=0, description="How often pending items are looked for: one indexed query.")
     encoder_threads: int = Field(0, ge=0, description="Threads that embed; 0 takes the cores this process may use.")
     reindex_crontab: str = Field("0 3 * * *", description="When the nightly reindex runs (UTC, crontab); empty: never.")
@@ -110,6 +216,14 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(64_000, gt=0, description="Longest text of an item, in characters.")
     max_batch_items: int = Field(10_000, gt=0, description="Most items or events in one request or message.")
     max_limit: int = Field(200, gt=0, description="Most items in one answer.")
+    max_json_depth: int = Field(32, ge=8, le=256, description="Deepest nesting of a request body.")
+    filter_limits: FilterLimits = Field(
+        default_factory=FilterLimits, description='Largest filter of a request: {"depth", "conditions", "values"}.'
+    )
+    rate_limit: str = Field("", description="Requests one key may make, such as 100/second; empty: any number.")
+    rate_limit_url: SecretStr | None = Field(
+        None, description="Redis in which all API processes count requests; default: each counts by itself."
+    )
     min_free_bytes: int = Field(1024**3, ge=0, description="Writes are refused when the disk has less room than this.")
 
     @field_validator("attributes")
@@ -145,11 +259,24 @@ class Settings(BaseSettings):
         return self.encoder or self.home / "encoder"
 
     @property
+    def evaluation_report(self) -> Path:
+        """Where `akin evaluate --home` leaves its last report for the console."""
+        return self.home / "evaluation.json"
+
+    @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the ledger."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"
+
+    @property
+    def public(self) -> bool:
+        """Whether other machines reach the API: then it needs keys."""
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
 
     @property
     def embedded(self) -> bool:

@@ -14,9 +14,6 @@ from ingest.store.database import chunks
 from ingest.store.items import WriteOutcome
 from ingest.store.ledger import Ledger
 
-# How long the sweep leaves a message that the broker took before it asks again.
-REDELIVER_SECONDS = 30.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class ItemError:
@@ -64,7 +61,7 @@ def submit_items(
     job = job_id or ledger.jobs.begin("items")
     outcomes: list[WriteOutcome] = []
     for some in chunks(items):
-        written = ledger.items.write(some, job_id=job, revive=revive, due_in=REDELIVER_SECONDS)
+        written = ledger.items.write(some, job_id=job, revive=revive, due_in=settings.redeliver_seconds)
         ledger.jobs.grow(job, sum(w.outcome in {"changed", "unchanged"} for w in written))
         wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
@@ -82,7 +79,7 @@ def delete_items(ledger: Ledger, queue: Queue, settings: Settings, item_ids: Seq
     job = ledger.jobs.begin("delete")
     outcomes: list[WriteOutcome] = []
     for some in chunks(item_ids):
-        written = ledger.items.delete(some, job_id=job, due_in=REDELIVER_SECONDS)
+        written = ledger.items.delete(some, job_id=job, due_in=settings.redeliver_seconds)
         ledger.jobs.grow(job, len(written))
         wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written

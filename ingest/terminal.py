@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ingest import readers
+from ingest.encoder_report import EncoderReport, Sample, draw_sample, examine_encoder
 from ingest.files import FileReport, FileSource, take_events, take_items
 from ingest.queue import Queue
 from ingest.settings import Settings
@@ -100,11 +101,21 @@ def wait_for_quiet(ledger: Ledger) -> None:
             time.sleep(0.1)
 
 
-def export(
-    source: str | None, folder: Path, *, revision: str | None = None, recipe: str = "int8", force: bool = False
-) -> dict[str, Any]:
-    """Export an encoder under a spinner; returns what its manifest says."""
+def export(source: str | None, folder: Path, **chosen: Any) -> dict[str, Any]:
+    """Export an encoder under a spinner, with the options of `export_model`; returns what its manifest says."""
     from ingest.encoder.export import export_model  # noqa: PLC0415 - only an export needs the exporter's libraries
 
     with spinner("export") as say:
-        return asdict(export_model(source, folder, revision=revision, recipe=recipe, force=force, progress=say))
+        return asdict(export_model(source, folder, progress=say, **chosen))
+
+
+def sample_texts(settings: Settings, source: FileSource) -> Sample:
+    """Texts of an items file as they would be embedded."""
+    with spinner("reading"):
+        return draw_sample(source.items(settings, readers.Progress()), settings.text_template)
+
+
+def examine(folder: Path, sample: Sample) -> EncoderReport:
+    """How an encoder does on these texts, under a spinner."""
+    with spinner("encoder") as say:
+        return examine_encoder(folder, sample, say)

@@ -14,10 +14,12 @@ import numpy as np
 
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import NO_TASTE, Index
+from ingest.scoring import BlendWeights, all_fixed
 from ingest.settings import Settings
 from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from ingest.store.records import GenerationState
+from ingest.weights import usual
 
 if TYPE_CHECKING:
     from ingest.taste.model import TooFewEvents
@@ -35,6 +37,7 @@ class TrainReport:
     users: int = 0
     events: int = 0
     changed: int = 0
+    blend: dict[str, float] | None = None  # what was learned of the blend's weights; None: too few users to tell
     seconds: float = 0.0
     note: str = ""
 
@@ -64,20 +67,39 @@ def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport
 
     started = time.monotonic()
     item_ids, text = _texts(texts, settings.taste_dense_items)
+    found = usual(ledger.events.histories(), settings)
+    settings = found.under(settings)
+    blend = _learn(settings, ledger, item_ids, text)
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.newest(), settings)
     trained = train(interactions, text, settings)
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
+    ledger.taste.keep_usual(found)
+    if blend is not None:
+        ledger.taste.keep_blend(blend)
     report = TrainReport(
         items=len(item_ids),
         users=interactions.users,
         events=interactions.events,
         changed=len(changed),
+        blend=None if blend is None else asdict(blend),
         seconds=round(time.monotonic() - started, 3),
         note=note,
     )
     logger.info("taste trained", extra=report.as_json())
     return report
+
+
+def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], text: Vectors) -> BlendWeights | None:
+    """What text and recent popularity are worth; None where the settings say it, or too few users do."""
+    from ingest.taste.blending import learn  # noqa: PLC0415
+    from ingest.taste.cuts import SHARE  # noqa: PLC0415
+
+    if all_fixed(settings):
+        return None
+    events = ledger.events
+    since = events.moment_of_share(1 - SHARE)
+    return learn(item_ids, text, events.histories, settings, newest=events.newest(), since=since)
 
 
 def place_taste(ledger: Ledger, index: Index) -> int:

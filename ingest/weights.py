@@ -1,8 +1,11 @@
 """What a past event is worth: the one rule that profiles are built by and item-item weights are trained by."""
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import median
 
 from ingest.events import Event
 from ingest.settings import Settings
@@ -14,7 +17,9 @@ def event_weights(events: Sequence[Event], settings: Settings, *, newest: dateti
     """Give each event of one user `type weight x normalised value x time decay`; negative pushes away.
 
     Ratings are normalised per user: `z = (value - mean) / std` over the user's ratings given here (0 when all are
-    equal), and `value = clip((1 + z) / 2, -0.5, 1)`. Values of other event types are ignored. The decay is
+    equal), and `value = clip((1 + z) / 2, -0.5, 1)`. Values of other event types and dwell times are normalised per
+    catalogue, where the settings know the usual one: `1 - e + e 2x / (x + usual)`, which is 1 for the usual, at most
+    `1 + e`, and at least `1 - e`, with e the effect set for it. The decay is
     `0.5 ** (age / half_life_days)`, with the age counted from `newest`, or else from the newest of these events: a
     common factor would not move a profile, and this way an answer does not depend on the clock. An event without a
     time does not decay.
@@ -24,10 +29,56 @@ def event_weights(events: Sequence[Event], settings: Settings, *, newest: dateti
     latest = max((time for time in times if time is not None), default=0.0) if newest is None else newest.timestamp()
     half_life = settings.half_life_days * SECONDS_PER_DAY
     weights = settings.event_weights
+    amounts = [_amount(event, settings) for event in events]
     return [
-        weights.get(event.type, 0.0) * rating * (1.0 if time is None else 0.5 ** ((latest - time) / half_life))
-        for event, rating, time in zip(events, ratings, times, strict=True)
+        weights.get(event.type, 0.0) * rating * amount * (1.0 if time is None else 0.5 ** ((latest - time) / half_life))
+        for event, rating, amount, time in zip(events, ratings, amounts, times, strict=True)
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """What is usual in a catalogue, by event type: the medians of values that are no ratings, and of dwell times."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    dwell_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def under(self, settings: Settings) -> Settings:
+        """The settings with what is usual filled in where they do not say it."""
+        values, dwell_ms = {**self.values, **settings.usual_values}, {**self.dwell_ms, **settings.usual_dwell_ms}
+        return settings.model_copy(update={"usual_values": values, "usual_dwell_ms": dwell_ms})
+
+
+def usual(histories: Iterable[Iterable[Event]], settings: Settings) -> Usual:
+    """Measure what is usual; only amounts above 0 count. Memory: 8 bytes for each."""
+    values: dict[str, array[float]] = {}
+    dwell_ms: dict[str, array[float]] = {}
+    for history in histories:
+        for event in history:
+            if event.value is not None and event.value > 0 and event.type not in settings.rating_types:
+                values.setdefault(event.type, array("d")).append(event.value)
+            if event.dwell_ms:
+                dwell_ms.setdefault(event.type, array("d")).append(event.dwell_ms)
+    return Usual(
+        values={name: median(amounts) for name, amounts in values.items()},
+        dwell_ms={name: median(amounts) for name, amounts in dwell_ms.items()},
+    )
+
+
+def _amount(event: Event, settings: Settings) -> float:
+    """How much more than usual an event was: 1 where nothing is known."""
+    factor = 1.0
+    if event.value is not None and event.type in settings.usual_values and event.type not in settings.rating_types:
+        factor *= _beside(event.value, settings.usual_values[event.type], settings.value_effect)
+    if event.dwell_ms is not None and event.type in settings.usual_dwell_ms:
+        factor *= _beside(event.dwell_ms, settings.usual_dwell_ms[event.type], settings.dwell_effect)
+    return factor
+
+
+def _beside(amount: float, ordinary: float, effect: float) -> float:
+    amount = max(amount, 0.0)
+    # Halved first: the sum of two large amounts would overflow.
+    return 1 - effect + effect * (amount / (amount / 2 + ordinary / 2) if amount or ordinary > 0 else 1.0)
 
 
 def _normalised_ratings(events: Sequence[Event], rating_types: frozenset[str]) -> list[float]:

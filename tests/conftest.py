@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger
-from tests.services import postgres_database
+from tests.services import postgres_database, rabbitmq_url, redis_url
 
 # Shared cores are slow now and then, which says nothing about the code: no deadlines. CI tries the same examples each
 # time, so that a red build is about the change it shows.
@@ -36,4 +36,18 @@ def sqlite_ledger(settings: Settings) -> Iterator[Ledger]:
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL database of this session's own."""
     with postgres_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_broker() -> Iterator[str]:
+    """A Redis database of this session's own."""
+    with redis_url() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_broker() -> Iterator[str]:
+    """A RabbitMQ virtual host of this session's own."""
+    with rabbitmq_url() as url:
         yield url

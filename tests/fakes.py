@@ -141,6 +141,7 @@ class Installation:
             "users": self.users,
             "reindex": lambda: self.begin_next("next", next(iter(self.encoders.encoders.values()))),
             "activate": self._activate,
+            "discard": self._discard,
         }
         return Services(**{**parts, **replaced})
 
@@ -149,6 +150,10 @@ class Installation:
         self.go_live(name)
         return self.ledger.generations.get(name)
 
+    def _discard(self, name: str) -> None:
+        self.index.drop(name)
+        self.ledger.generations.forget(name)
+
     def _begin(self, name: str, encoder: HashingEncoder, state: GenerationState) -> Generation:
         self.encoders.add(encoder)
         attributes = self.settings.attributes
@@ -156,7 +161,9 @@ class Installation:
             name=name, fingerprint=encoder.fingerprint, dimensions=encoder.dimensions, attributes=attributes
         )
         generation = self.ledger.generations.begin(new, state)
-        self.index.create(name, CollectionSpec(dimensions=encoder.dimensions, attributes=attributes))
+        self.index.create(
+            name, CollectionSpec(dimensions=encoder.dimensions, attributes=attributes, average_length=10.0)
+        )
         return generation
 
 
@@ -203,7 +210,7 @@ def _wired(
         recommender=recommender,
         searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
         similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
-        users=Users(ledger, live, settings, recommender, log),
+        users=Users(ledger, live, settings, recommender),
     )
 
 

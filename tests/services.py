@@ -1,39 +1,168 @@
-"""Servers that tests need: a database of a test session's own, made before it and dropped after it."""
+"""Servers that tests need: named by the environment, else on their standard ports, else started from what is installed.
+
+A session gets a database, a Redis number or a RabbitMQ virtual host of its own, and leaves nothing behind.
+"""
 
 import os
+import shutil
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+import redis
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-DEFAULT_SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+from tests.brokers import RabbitServer, RedisServer, has_rabbitmq, has_redis
+from tests.processes import Program, answers, environment_with, free_port, soon
+
+POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+REDIS_PORT, RABBITMQ_PORT = 6379, 5672
+CLAIM = "claimed by a test session of akin"
 
 
 @contextmanager
 def postgres_database() -> Iterator[str]:
-    """The URL of an empty database on the server that AKIN_TEST_DATABASE_URL names, or on this machine's."""
-    server = make_url(os.environ.get("AKIN_TEST_DATABASE_URL", DEFAULT_SERVER))
-    name = f"akin_test_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
-    try:
-        try:
-            with engine.connect() as connection:
-                connection.execute(text(f"CREATE DATABASE {name}"))
-        except OperationalError:
-            missing(f"PostgreSQL at {server.host}:{server.port}", "AKIN_TEST_DATABASE_URL")
-        yield server.set(database=name).render_as_string(hide_password=False)
+    """The URL of an empty database."""
+    with _postgres_server() as server:
+        name = f"akin_test_{uuid.uuid4().hex[:12]}"
+        engine = _engine(server)
         with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    finally:
-        engine.dispose()
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        try:
+            yield server.set(database=name).render_as_string(hide_password=False)
+        finally:
+            with engine.connect() as connection:
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+            engine.dispose()
+
+
+@contextmanager
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis database that nobody else uses."""
+    if "AKIN_TEST_REDIS_URL" in os.environ:
+        yield os.environ["AKIN_TEST_REDIS_URL"]
+    elif answers(REDIS_PORT):
+        with _free_redis_number() as number:
+            yield f"redis://127.0.0.1:{REDIS_PORT}/{number}"
+    elif has_redis():
+        with tempfile.TemporaryDirectory() as folder:
+            server = RedisServer(Path(folder))
+            server.start()
+            yield server.url
+            server.kill()
+    else:
+        missing("Redis", "AKIN_TEST_REDIS_URL")
+
+
+@contextmanager
+def rabbitmq_url() -> Iterator[str]:
+    """The URL of a RabbitMQ virtual host that nobody else uses."""
+    if "AKIN_TEST_RABBITMQ_URL" in os.environ:
+        yield os.environ["AKIN_TEST_RABBITMQ_URL"]
+    elif answers(RABBITMQ_PORT) and _rabbitmqctl("list_vhosts"):
+        host = f"akin_test_{uuid.uuid4().hex[:12]}"
+        _rabbitmqctl("add_vhost", host)
+        _rabbitmqctl("set_permissions", "-p", host, "guest", ".*", ".*", ".*")
+        yield f"amqp://guest:guest@127.0.0.1:{RABBITMQ_PORT}/{host}"
+        _rabbitmqctl("delete_vhost", host)
+    elif has_rabbitmq():
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            server = RabbitServer(Path(folder))
+            server.start()
+            yield server.url
+            server.kill()
+    else:
+        missing("RabbitMQ", "AKIN_TEST_RABBITMQ_URL")
+
+
+def empty(url: str) -> None:
+    """Take everything out of a PostgreSQL database."""
+    engine = _engine(make_url(url))
+    with engine.connect() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
 
 
 def missing(what: str, variable: str) -> None:
     """Skip on a laptop, where a server may be absent; fail in CI, where a skipped suite would go unnoticed."""
-    sentence = f"{what} does not answer; start one, or name another in {variable}"
+    sentence = f"{what} neither answers nor is installed; start one, or name another in {variable}"
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(sentence)
     pytest.skip(sentence)
+
+
+@contextmanager
+def _postgres_server() -> Iterator[URL]:
+    named = os.environ.get("AKIN_TEST_DATABASE_URL")
+    server = make_url(named or POSTGRES)
+    programs = _postgres_programs()
+    if _connects(server):
+        yield server
+    elif named is None and programs is not None:
+        with _own_postgres(programs) as own:
+            yield own
+    else:
+        missing(f"PostgreSQL at {server.host}:{server.port}", "AKIN_TEST_DATABASE_URL")
+
+
+@contextmanager
+def _own_postgres(programs: Path) -> Iterator[URL]:
+    user = "postgres" if os.getuid() == 0 else None  # PostgreSQL does not run as root
+    with tempfile.TemporaryDirectory() as folder:
+        data, port = Path(folder) / "data", free_port()
+        if user:
+            shutil.chown(folder, user)
+        initialise = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
+        subprocess.run(initialise, check=True, capture_output=True, user=user, cwd=folder)
+        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-c", "unix_socket_directories="]
+        program = Program("postgres", command, environment_with({}), Path(folder) / "postgres.log", user=user)
+        program.start()
+        server = make_url(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres")
+        assert soon(lambda: _connects(server), 30), program.said()
+        yield server
+        program.kill()
+
+
+def _postgres_programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    on_path = shutil.which("postgres")
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+def _connects(server: URL) -> bool:
+    engine = _engine(server)
+    try:
+        with engine.connect():
+            return True
+    except OperationalError:
+        return False
+    finally:
+        engine.dispose()
+
+
+def _engine(server: URL) -> Engine:
+    return create_engine(server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+
+
+@contextmanager
+def _free_redis_number() -> Iterator[int]:
+    for number in range(15, 0, -1):
+        with redis.Redis(port=REDIS_PORT, db=number) as client:
+            if client.dbsize() == 0 and client.set(CLAIM, 1, nx=True, ex=3_600):
+                yield number
+                client.flushdb()
+                return
+    missing("a free database number of the Redis on its standard port", "AKIN_TEST_REDIS_URL")
+
+
+def _rabbitmqctl(*arguments: str) -> bool:
+    program = shutil.which("rabbitmqctl")
+    if program is None:
+        return False
+    return subprocess.run([program, *arguments], capture_output=True, check=False, timeout=60).returncode == 0

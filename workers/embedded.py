@@ -1,8 +1,6 @@
 """Celery inside the process: a worker thread, a beat thread and a maintenance thread, on the in-memory broker."""
 
-import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,22 +8,19 @@ from celery import Celery
 from celery.beat import EmbeddedService, Scheduler
 from celery.worker import WorkController, state
 
-from ingest.errors import AkinError, UnavailableError
-from ingest.reconcile import sweep
+from ingest.errors import UnavailableError
 from workers.app import CeleryQueue
 from workers.resources import Resources
 from workers.schedule import beat_schedule
 from workers.tasks import register
-
-logger = logging.getLogger(__name__)
+from workers.upkeep import Upkeep
 
 START_SECONDS = 20.0
 STOP_SECONDS = 30.0
-UPKEEP_SECONDS = 1.0
 
 
 @contextmanager
-def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
+def embedded_worker(app: Celery, resources: Resources, upkeep: Upkeep) -> Iterator[None]:
     """Run tasks, the schedule and the maintenance in threads of this process until the block ends.
 
     The task under way is finished first; what is still queued is in the ledger, and found at the next start.
@@ -50,7 +45,7 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
     queue, stop = CeleryQueue(app), threading.Event()
     threads = [
         threading.Thread(target=worker.start, name="worker", daemon=True),
-        threading.Thread(target=_maintain, args=(resources, queue, stop), name="maintenance", daemon=True),
+        threading.Thread(target=upkeep.run, args=(stop,), name="maintenance", daemon=True),
     ]
     beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)
     beat.daemon = True
@@ -70,26 +65,3 @@ def embedded_worker(app: Celery, resources: Resources) -> Iterator[None]:
         for thread in threads:
             thread.join(STOP_SECONDS)
         state.should_stop = None
-        resources.reindexer.close()
-        resources.trainer.close()
-
-
-def _maintain(resources: Resources, queue: CeleryQueue, stop: threading.Event) -> None:
-    """Find what is pending, and take a generation under way further, again and again."""
-    upkeep_at = 0.0
-    while not stop.wait(resources.settings.sweep_seconds):
-        try:
-            sweep(resources.settings, resources.ledger, queue)
-            if time.monotonic() >= upkeep_at:
-                _upkeep(resources)
-                upkeep_at = time.monotonic() + UPKEEP_SECONDS
-        except AkinError as error:
-            logger.warning("maintenance put off", extra={"reason": str(error)})
-        except Exception:
-            logger.exception("maintenance failed; it goes on")
-
-
-def _upkeep(resources: Resources) -> None:
-    resources.trainer.advance()
-    if resources.reindexer.advance() is None and resources.reindexer.rebuild_is_due():
-        resources.reindexer.request()

@@ -8,6 +8,7 @@ from celery import Celery
 
 from ingest.errors import UnavailableError
 from ingest.intake import take_events, take_items
+from ingest.store.leases import TRAINING
 from workers.app import CeleryQueue
 from workers.resources import Resources
 
@@ -29,13 +30,13 @@ def register(app: Celery, resources: Callable[[], Resources]) -> None:
 
     @app.task(name="akin.reindex", shared=False)  # type: ignore[untyped-decorator]
     def reindex() -> None:
-        """Begin a new generation; the maintenance of this installation takes it from there."""
-        resources().reindexer.request()
+        """Begin the generation of today, once; the upkeep of this installation takes it from there."""
+        resources().reindexer.request_nightly()
 
     @app.task(name="akin.train_taste", shared=False)  # type: ignore[untyped-decorator]
     def train_taste() -> None:
-        """Learn from the events which items go together; the maintenance of this installation takes it from there."""
-        resources().trainer.request()
+        """Learn from the events which items go together; the upkeep of this installation takes it from there."""
+        resources().ledger.leases.ask_for(TRAINING)
 
     retried = {"shared": False, "autoretry_for": (UnavailableError,), "retry_backoff": True, "max_retries": None}
 

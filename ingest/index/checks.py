@@ -15,7 +15,7 @@ import numpy as np
 from ingest.errors import InvalidInputError, SettingsError, StorageFullError
 from ingest.index.filter_values import normal_point, normal_scalar
 from ingest.index.filters import And, Filter, Not, Or
-from ingest.index.protocol import CollectionSpec, Point, Query, SparseVector, Vector
+from ingest.index.protocol import CollectionSpec, NoWordsError, Point, Query, SparseVector, Vector
 from ingest.items import AttributeType, AttributeValue
 
 MAX_LIMIT = 100_000
@@ -41,6 +41,8 @@ def check_spec(spec: CollectionSpec) -> None:
     """Raise SettingsError when no collection can be made of the spec."""
     if not 1 <= spec.dimensions <= _MAX_DIMENSIONS:
         raise SettingsError(f"an encoder gives vectors of 1 to {_MAX_DIMENSIONS} dimensions")
+    if spec.average_length is not None and not 0 < spec.average_length < _LARGEST_SCORE:
+        raise SettingsError("the average length of an item is a positive number of words")
     for name in spec.attributes:
         if name == "item_id" or not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
             raise SettingsError("attribute names are up to 64 letters, digits and _, and not item_id")
@@ -53,20 +55,23 @@ def check_points(points: Sequence[Point], spec: CollectionSpec) -> list[dict[str
 
 def check_query(query: Query, spec: CollectionSpec) -> None:
     """Raise InvalidInputError when the query could harm the engine or means nothing."""
-    if (query.text is None) is (query.taste is None):
-        raise InvalidInputError("invalid_vector", "a query asks by text or by taste, one of the two", "text")
+    if sum(asked is not None for asked in (query.text, query.taste, query.words)) != 1:
+        raise InvalidInputError("invalid_vector", "a query asks by text, taste or words, one of the three", "text")
+    if query.words is not None and spec.average_length is None:
+        raise NoWordsError("this generation was built without words; reindex, then search by words")
     if query.text is not None and not (query.text.shape == (spec.dimensions,) and np.isfinite(query.text).all()):
         raise InvalidInputError("invalid_vector", f"a query vector has {spec.dimensions} finite numbers", "text")
-    if query.taste is not None and (fault := _taste_fault(query.taste)):
+    if query.taste is not None and (fault := _sparse_fault(query.taste, "taste")):
         raise InvalidInputError("invalid_vector", f"the query has {fault}", "taste")
+    if query.words is not None and (fault := _sparse_fault(query.words, "word")):
+        raise InvalidInputError("invalid_vector", f"the query has {fault}", "words")
     if not 1 <= query.limit <= MAX_LIMIT:
         raise InvalidInputError("invalid_limit", f"limit is 1 to {MAX_LIMIT}", "limit")
     if len(query.among or ()) > MAX_EXCLUDED:
         raise InvalidInputError("too_many_ids", f"at most {MAX_EXCLUDED} ids can be asked about", "among")
     if len(query.exclude_ids) > MAX_EXCLUDED:
         raise InvalidInputError("too_many_exclusions", f"at most {MAX_EXCLUDED} ids can be excluded", "exclude_ids")
-    if query.min_score is not None and not abs(query.min_score) <= _LARGEST_SCORE:
-        raise InvalidInputError("invalid_min_score", f"min_score is within {_LARGEST_SCORE:g} of zero", "min_score")
+    check_min_score(query.min_score)
     check_filter(query.filter)
 
 
@@ -93,6 +98,12 @@ def check_free_space(folder: Path, min_free_bytes: int) -> None:
         )
 
 
+def check_min_score(min_score: float | None) -> None:
+    """Raise InvalidInputError unless engines can hold the number."""
+    if min_score is not None and not abs(min_score) <= _LARGEST_SCORE:
+        raise InvalidInputError("invalid_min_score", f"min_score is within {_LARGEST_SCORE:g} of zero", "min_score")
+
+
 def next_below(score: float) -> float:
     """The float32 just below: engines leave out a score that equals their threshold, `Query.min_score` does not."""
     return float(np.nextafter(np.float32(score), np.float32(-np.inf)))
@@ -110,6 +121,8 @@ def _checked_payload(point: Point, spec: CollectionSpec) -> dict[str, Any]:
     _check_vector(point.item_id, point.text, spec.dimensions)
     if point.taste is not None:
         check_taste({point.item_id: point.taste})
+    if point.words is not None:
+        _check_words(point, spec)
     payload: dict[str, Any] = {"item_id": point.item_id}
     for name, value in point.attributes.items():
         type_ = spec.attributes.get(name)
@@ -145,16 +158,23 @@ def _check_vector(item_id: str, vector: Vector, dimensions: int) -> None:
 def check_taste(weights: Mapping[str, SparseVector]) -> None:
     """Raise InvalidInputError naming the first item whose taste vector no engine should see."""
     for item_id, taste in weights.items():
-        if fault := _taste_fault(taste):
+        if fault := _sparse_fault(taste, "taste"):
             raise _invalid(item_id, "invalid_vector", fault)
 
 
-def _taste_fault(taste: SparseVector) -> str | None:
-    positions, weights = taste.positions, taste.weights
+def _check_words(point: Point, spec: CollectionSpec) -> None:
+    if spec.average_length is None:
+        raise _invalid(point.item_id, "invalid_vector", "words, which this generation cannot hold; reindex")
+    if point.words is not None and (fault := _sparse_fault(point.words, "word")):
+        raise _invalid(point.item_id, "invalid_vector", fault)
+
+
+def _sparse_fault(vector: SparseVector, kind: str) -> str | None:
+    positions, weights = vector.positions, vector.weights
     if len(positions) != len(weights) or len(set(positions)) != len(positions):
-        return "a taste vector whose positions are not unique, one per weight"
+        return f"a {kind} vector whose positions are not unique, one per weight"
     if any(not 0 <= position <= _LARGEST_POSITION for position in positions) or not np.isfinite(weights).all():
-        return "a taste vector with a position or weight out of range"
+        return f"a {kind} vector with a position or weight out of range"
     return None
 
 
@@ -168,10 +188,19 @@ def _invalid(item_id: str, code: str, what: str) -> InvalidInputError:
 
 def spec_as_json(spec: CollectionSpec) -> dict[str, Any]:
     """What both engines keep beside a collection, so that opening it needs nothing else."""
-    return {"dimensions": spec.dimensions, "attributes": {name: str(type_) for name, type_ in spec.attributes.items()}}
+    return {
+        "dimensions": spec.dimensions,
+        "attributes": {name: str(type_) for name, type_ in spec.attributes.items()},
+        "average_length": spec.average_length,
+    }
 
 
 def spec_from_json(stored: Mapping[str, Any]) -> CollectionSpec:
     """The reverse of `spec_as_json`; raises KeyError or ValueError when it is something else."""
     attributes = {name: AttributeType(type_) for name, type_ in stored["attributes"].items()}
-    return CollectionSpec(dimensions=int(stored["dimensions"]), attributes=attributes)
+    average = stored.get("average_length")  # collections made before there were words have none
+    return CollectionSpec(
+        dimensions=int(stored["dimensions"]),
+        attributes=attributes,
+        average_length=None if average is None else float(average),
+    )

@@ -42,12 +42,13 @@ from ingest.index.protocol import (
     point_id,
 )
 from ingest.items import AttributeType
+from ingest.metrics import timed_query
 
 GRAPH_THRESHOLD = 10_000  # points; under it a scan takes 1 to 2 ms and is exact, so no graph is built
 _CHUNK = 256  # points per call: the binding holds the interpreter for as long as a call takes
 _PAGE = 1_000  # points per call when reading
 _SPARE = 100  # excluded ids that are fetched and dropped before a filter over ids is worth its price
-_SEARCH_EF = 256  # candidates a graph search keeps; docs/decisions/0004 has the recall it was chosen by
+_SEARCH_EF, _FILTERED_EF = 768, 128  # candidates a graph search keeps; docs/decisions/0032 has the recall
 _EPOCH = "graph-epoch"  # a hyphen: no declared attribute can have this name
 
 _SCHEMA = {
@@ -73,8 +74,9 @@ class EdgeIndex:
         self._open: dict[str, EdgeCollection] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def create(self, name: str, spec: CollectionSpec) -> "EdgeCollection":
+    def create(self, name: str, spec: CollectionSpec, *, loading: bool = False) -> "EdgeCollection":
         """Make an empty collection with its payload indexes and open it; what a crash left half made is replaced."""
+        del loading  # the graph waits for `optimise` in any case
         check_name(name)
         check_spec(spec)
         folder = self._folder / name
@@ -123,6 +125,11 @@ class EdgeIndex:
                 if folder.exists():
                     flush(folder)
                     shutil.rmtree(folder)
+
+    def shut(self) -> None:
+        """Close every handle."""
+        for name in list(self._open):
+            self.close(name)
 
     def names(self) -> list[str]:
         """Every complete collection; leftovers and those set aside are not listed."""
@@ -173,6 +180,11 @@ class EdgeCollection:
         self._writing = threading.Lock()
         self._epoch = _read_epoch(folder)
 
+    @property
+    def average_length(self) -> float | None:
+        """Words per item that its word weights are made by; None: it holds no words."""
+        return self._spec.average_length
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Insert or replace; durable when it returns. Nothing is applied when any point is invalid."""
         payloads = check_points(points, self._spec)
@@ -206,6 +218,7 @@ class EdgeCollection:
                 shard.update(edge.UpdateOperation.delete_points(ids))
             shard.flush()
 
+    @timed_query
     def query(self, query: Query) -> list[Hit]:
         """Best first; ties in any order. Never fewer than `limit` when enough points pass."""
         check_query(query, self._spec)
@@ -344,12 +357,19 @@ def _configuration(spec: CollectionSpec, search_threads: int) -> edge.EdgeConfig
     return edge.EdgeConfig(
         # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
         vectors={"text": edge.EdgeVectorParams(size=spec.dimensions, distance=edge.Distance.Dot)},
-        sparse_vectors={"taste": edge.EdgeSparseVectorParams()},
+        sparse_vectors=_sparse_vectors(spec),
         hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=max(kilobytes, 1)),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=max(kilobytes, 1), default_segment_number=1),
         max_search_threads=search_threads,
         wal_enabled=True,  # also the lock that keeps a second process out
     )
+
+
+def _sparse_vectors(spec: CollectionSpec) -> dict[str, edge.EdgeSparseVectorParams]:
+    vectors = {"taste": edge.EdgeSparseVectorParams()}
+    if spec.average_length is not None:  # a shard made without them cannot be loaded with them
+        vectors["words"] = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
+    return vectors
 
 
 def _create_payload_indexes(shard: edge.EdgeShard, spec: CollectionSpec) -> None:
@@ -363,12 +383,14 @@ def _as_edge_point(point: Point, payload: dict[str, Any], epoch: int) -> edge.Po
     vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
     if point.taste is not None and point.taste.positions:
         vectors["taste"] = _sparse(point.taste)
+    if point.words is not None and point.words.positions:
+        vectors["words"] = _sparse(point.words)
     stored = {name: without_booleans(value) for name, value in payload.items()}
     return edge.Point(point_id(point.item_id), vectors, {**stored, _EPOCH: epoch})
 
 
-def _sparse(taste: SparseVector) -> edge.SparseVector:
-    return edge.SparseVector(list(taste.positions), list(taste.weights))
+def _sparse(vector: SparseVector) -> edge.SparseVector:
+    return edge.SparseVector(list(vector.positions), list(vector.weights))
 
 
 def _set_taste(shard: edge.EdgeShard, weights: Mapping[str, SparseVector], epoch: int) -> None:
@@ -390,6 +412,8 @@ def _set_taste(shard: edge.EdgeShard, weights: Mapping[str, SparseVector], epoch
 def _nearest(query: Query) -> edge.Query:
     if query.taste is not None:
         return edge.Query.Nearest(_sparse(query.taste), using="taste")
+    if query.words is not None:
+        return edge.Query.Nearest(_sparse(query.words), using="words")
     assert query.text is not None
     return edge.Query.Nearest(query.text.astype(np.float32).tolist(), using="text")
 
@@ -424,11 +448,20 @@ def _found(
         filter=selection,
         # The engine's threshold leaves out a score that equals it; ours does not.
         score_threshold=None if query.min_score is None else next_below(query.min_score),
-        params=edge.SearchParams(exact=True) if exact else edge.SearchParams(hnsw_ef=_SEARCH_EF),
+        params=_parameters(exact=exact, filtered=query.filter is not None),
         with_payload=["item_id"],
         with_vector=["text"] if query.with_vectors else False,
     )
     return shard.query(request)
+
+
+def _parameters(*, exact: bool, filtered: bool) -> edge.SearchParams:
+    if exact:
+        return edge.SearchParams(exact=True)
+    if filtered:  # ACORN looks past what does not pass, where a plain search is stranded
+        acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0)
+        return edge.SearchParams(hnsw_ef=_FILTERED_EF, acorn=acorn)
+    return edge.SearchParams(hnsw_ef=_SEARCH_EF)
 
 
 def _hits(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[str] = frozenset()) -> list[Hit]:
@@ -440,7 +473,7 @@ def _hits(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[str
         if (
             item_id not in without
             and (query.min_score is None or point.score >= query.min_score)
-            and (query.taste is None or point.score)
+            and (query.text is not None or point.score)
         ):
             text = _text_vector(point) if query.with_vectors else None
             hits.append(Hit(item_id=item_id, score=point.score, text=text))

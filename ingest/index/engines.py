@@ -4,8 +4,6 @@ from ingest.index.edge import EdgeIndex
 from ingest.index.protocol import Index
 from ingest.settings import Settings
 
-_TIMEOUT_SECONDS = 10
-
 
 def open_index(settings: Settings) -> Index:
     """Qdrant Edge in `home/index`, or the Qdrant server that `qdrant_url` names."""
@@ -13,7 +11,4 @@ def open_index(settings: Settings) -> Index:
         return EdgeIndex(settings.home / "index", min_free_bytes=settings.min_free_bytes)
     from ingest.index.server import connect  # noqa: PLC0415 - embedded, nobody should wait for qdrant_client to load
 
-    api_key = settings.qdrant_api_key
-    return connect(
-        settings.qdrant_url, api_key.get_secret_value() if api_key else None, timeout_seconds=_TIMEOUT_SECONDS
-    )
+    return connect(settings)

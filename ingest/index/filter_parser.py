@@ -8,10 +8,9 @@ from ingest.errors import InvalidInputError
 from ingest.index.filter_values import Scalar, normal_point, normal_scalar
 from ingest.index.filters import COMPARISONS, And, Exists, Filter, GeoRadius, In, Not, Or, Range
 from ingest.items import AttributeType
+from ingest.settings import FilterLimits
 
-MAX_DEPTH = 4  # nested and/or/not
-MAX_CONDITIONS = 64
-MAX_VALUES = 256  # of one `in`
+DEFAULT_LIMITS = FilterLimits()
 _RANGE_TYPES = frozenset({AttributeType.INTEGER, AttributeType.FLOAT, AttributeType.DATETIME})
 _EXPECTED = {
     AttributeType.KEYWORD: "a string without NUL or lone surrogates",
@@ -23,7 +22,9 @@ _EXPECTED = {
 }
 
 
-def parse_filter(tree: Any, attributes: Mapping[str, AttributeType]) -> Filter | None:
+def parse_filter(
+    tree: Any, attributes: Mapping[str, AttributeType], limits: FilterLimits = DEFAULT_LIMITS
+) -> Filter | None:
     """Read a filter from JSON. Raises InvalidInputError naming the attribute or operator that does not fit.
 
     None and `{}` are no filter. The codes are `filter_malformed`, `unknown_operator`, `undeclared_attribute`,
@@ -31,14 +32,15 @@ def parse_filter(tree: Any, attributes: Mapping[str, AttributeType]) -> Filter |
     """
     if tree is None or tree == {}:
         return None
-    return _Reader(attributes).node(tree, depth=0)
+    return _Reader(attributes, limits).node(tree, depth=0)
 
 
 class _Reader:
     """One pass over one tree; it stops at the first part that is too deep, so no tree can exhaust the stack."""
 
-    def __init__(self, attributes: Mapping[str, AttributeType]) -> None:
+    def __init__(self, attributes: Mapping[str, AttributeType], limits: FilterLimits) -> None:
         self._attributes = attributes
+        self._limits = limits
         self._groups = 0
         self._conditions = 0
 
@@ -53,18 +55,18 @@ class _Reader:
         if name in ("and", "or", "not"):
             return self._group(name, body, depth)
         self._conditions += 1
-        if self._conditions > MAX_CONDITIONS:
-            raise _too_large(f"a filter has at most {MAX_CONDITIONS} conditions")
+        if self._conditions > self._limits.conditions:
+            raise _too_large(f"a filter has at most {self._limits.conditions} conditions")
         return self._condition(name, body)
 
     def _group(self, name: str, body: Any, depth: int) -> Filter:
-        if depth >= MAX_DEPTH:
+        if depth >= self._limits.depth:
             raise InvalidInputError(
-                "filter_too_deep", f"and, or, not may be nested {MAX_DEPTH} deep; flatten the filter", "filter"
+                "filter_too_deep", f"and, or, not may be nested {self._limits.depth} deep; flatten the filter", "filter"
             )
         self._groups += 1
-        if self._groups > MAX_CONDITIONS:
-            raise _too_large(f"a filter has at most {MAX_CONDITIONS} groups")
+        if self._groups > self._limits.conditions:
+            raise _too_large(f"a filter has at most {self._limits.conditions} groups")
         if name == "not":
             return Not(part=self.node(body, depth + 1))
         if not isinstance(body, list):
@@ -87,7 +89,7 @@ class _Reader:
         attribute, type_ = self._declared(key)
         if name in COMPARISONS:
             return _range(attribute, type_, cast("Literal['gt', 'gte', 'lt', 'lte']", name), value)
-        return _in(attribute, type_, name, value)
+        return _in(attribute, type_, name, value, self._limits.values)
 
     def _declared(self, name: Any) -> tuple[str, AttributeType]:
         type_ = self._attributes.get(name) if isinstance(name, str) else None
@@ -111,14 +113,14 @@ class _Reader:
         return GeoRadius(attribute=attribute, latitude=point[0], longitude=point[1], metres=metres)
 
 
-def _in(attribute: str, type_: AttributeType, name: str, body: Any) -> In:
+def _in(attribute: str, type_: AttributeType, name: str, body: Any, most: int) -> In:
     if type_ is AttributeType.GEO:
         raise _wrong_type(attribute, f"{name} does not work on the geo attribute {attribute}; use geo_radius")
     if name == "in" and not isinstance(body, list):
         raise InvalidInputError("filter_malformed", f"in on {attribute} takes a list of values", attribute)
     values = body if name == "in" else [body]
-    if len(values) > MAX_VALUES:
-        raise _too_large(f"in on {attribute} takes at most {MAX_VALUES} values")
+    if len(values) > most:
+        raise _too_large(f"in on {attribute} takes at most {most} values")
     return In(attribute=attribute, type=type_, values=tuple(_checked(attribute, type_, name, v) for v in values))
 
 

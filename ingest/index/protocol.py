@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ingest.errors import UnavailableError
+from ingest.errors import ConflictError, UnavailableError
 from ingest.index.filters import Filter
 from ingest.items import AttributeType, AttributeValue
 
@@ -27,6 +27,12 @@ class UnreadableCollectionError(UnavailableError):
     code = "unreadable_collection"
 
 
+class NoWordsError(ConflictError):
+    """The collection was made before words were kept: reindex, and it can be searched by words."""
+
+    code = "no_words"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SparseVector:
     """Positions and their weights, same length; positions are unique."""
@@ -36,6 +42,7 @@ class SparseVector:
 
 
 NO_TASTE = SparseVector(positions=(), weights=())
+NO_WORDS = SparseVector(positions=(), weights=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,27 +51,32 @@ class CollectionSpec:
 
     dimensions: int
     attributes: Mapping[str, AttributeType]
+    average_length: float | None = None  # words per item that its word weights are made by; None: it holds no words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One item as the index holds it: unit text vector, optional taste vector, declared attributes."""
+    """One item as the index holds it: unit text vector, optional taste and word vectors, declared attributes."""
 
     item_id: str
     text: Vector  # (dimensions,) float32, finite, unit length
     attributes: Mapping[str, AttributeValue]
     taste: SparseVector | None = None
+    words: SparseVector | None = None  # by `ingest.words`; only where the spec has an average length
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """The best items by dot product with `text` or `taste` that pass `filter` and are not among `exclude_ids`.
+    """The best items by dot product with `text`, `taste` or `words` that pass `filter` and are not in `exclude_ids`.
 
-    Exactly one of the two is given. By taste, items whose score is 0 are not found: they share no position with it.
+    Exactly one of the three is given. By taste and by words, items whose score is 0 are not found: they share no
+    position with it. By words, each position counts times its inverse document frequency in this collection,
+    `ln(1 + (n - df + 0.5) / (df + 0.5))`, which makes the score BM25; the engine may count lately deleted points.
     """
 
     text: Vector | None = None
     taste: SparseVector | None = None
+    words: SparseVector | None = None
     limit: int
     filter: Filter | None = None
     exclude_ids: Sequence[str] = ()
@@ -93,6 +105,11 @@ def point_id(item_id: str) -> UUID:
 class Collection(Protocol):
     """One generation's points. Reads and writes may come from several threads."""
 
+    @property
+    def average_length(self) -> float | None:
+        """The spec's average length; None: it holds no words, and a query by words is refused."""
+        ...
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Insert or replace; durable when it returns.
 
@@ -114,7 +131,7 @@ class Collection(Protocol):
         ...
 
     def query(self, query: Query) -> list[Hit]:
-        """Best first; ties in any order. Never fewer than `limit` when enough points pass (and share taste)."""
+        """Best first; ties in any order. Never fewer than `limit` when enough points pass (and share a position)."""
         ...
 
     def vectors(self, item_ids: Sequence[str]) -> dict[str, Vector]:
@@ -141,16 +158,20 @@ class Collection(Protocol):
         ...
 
     def optimise(self) -> None:
-        """Build the graph. May take minutes and may block the process: never call it where queries are served."""
+        """Build the graph, or let the server begin to; `unindexed` says when that is done. Repeating it is harmless.
+
+        In process it may take minutes and block everything: never call it where queries are served.
+        """
         ...
 
 
 class Index(Protocol):
     """The engine: any number of collections, by name."""
 
-    def create(self, name: str, spec: CollectionSpec) -> Collection:
+    def create(self, name: str, spec: CollectionSpec, *, loading: bool = False) -> Collection:
         """Make an empty collection with its payload indexes and open it; replaces nothing.
 
+        With `loading`, a graph that would grow with every point waits for `optimise`.
         Raises ConflictError when the name is taken, SettingsError when it is not `[a-z0-9][a-z0-9_-]{0,62}`.
         """
         ...
@@ -180,4 +201,8 @@ class Index(Protocol):
 
     def names(self) -> list[str]:
         """Every collection there is, open or not."""
+        ...
+
+    def shut(self) -> None:
+        """Close every handle and whatever connects to the engine; nothing may be asked any more."""
         ...

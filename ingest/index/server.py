@@ -5,16 +5,18 @@ a server in tests: it scans, payload indexes and `optimise` do nothing there, an
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import UnexpectedResponse
 
-from ingest.errors import AkinError, ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from ingest.errors import ConflictError, NotFoundError, UnavailableError
 from ingest.index.checks import (
+    MAX_LIMIT,
     check_filter,
     check_name,
     check_points,
@@ -37,14 +39,21 @@ from ingest.index.protocol import (
     Vector,
     point_id,
 )
+from ingest.index.server_calls import Calls, Patience
 from ingest.index.server_filters import compile_filter, compile_selection
 from ingest.items import AttributeType
+from ingest.metrics import timed_query
+from ingest.settings import Settings
+
+T = TypeVar("T")
 
 _CHUNK = 256  # points per request: about 3 MB of JSON at 768 dimensions, the server takes 32 MB
 _PAGE = 1_000
-_SEARCH_EF = 256
+_SEARCH_EF, _FILTERED_EF = 768, 128  # as embedded, docs/decisions/0032
 _METADATA = "akin"
-_REFUSED = frozenset({400, 413, 422})
+_LINKS = 16  # of each point in the graph
+READ_ATTEMPTS = 2
+WRITE_ATTEMPTS = 6
 
 _SCHEMA = {
     AttributeType.KEYWORD: models.PayloadSchemaType.KEYWORD,
@@ -56,40 +65,84 @@ _SCHEMA = {
 }
 
 
-def connect(url: str, api_key: str | None, *, timeout_seconds: int) -> Index:
-    """An index on the server at `url`; nothing is sent before the first call."""
-    return ServerIndex(QdrantClient(url=url, api_key=api_key, timeout=timeout_seconds, check_compatibility=False))
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How collections are made and asked; None leaves the choice to the server."""
+
+    shards: int | None = None
+    replicas: int | None = None
+    write_consistency: int | None = None
+    quantization: Literal["none", "int8", "binary"] = "none"
+    strict: bool = False
+    read_seconds: float = 3.0
+    write_seconds: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Server:
+    """The two ways to the server: answers must come soon, writes may take their time."""
+
+    reader: QdrantClient
+    writer: QdrantClient
+    reads: Calls
+    writes: Calls
+    options: ServerOptions
+
+
+def connect(settings: Settings) -> Index:
+    """An index on the server that the settings name; nothing is sent before the first call."""
+    key = settings.qdrant_api_key
+    asked: dict[str, Any] = {
+        "url": settings.qdrant_url,
+        "api_key": key.get_secret_value() if key else None,
+        "check_compatibility": False,
+    }
+    options = ServerOptions(
+        shards=settings.qdrant_shards,
+        replicas=settings.qdrant_replicas,
+        write_consistency=settings.qdrant_write_consistency,
+        quantization=settings.qdrant_quantization,
+        strict=settings.qdrant_strict,
+        read_seconds=settings.qdrant_timeout_seconds,
+        write_seconds=settings.qdrant_write_seconds,
+    )
+    reader = QdrantClient(**asked, timeout=ceil(options.read_seconds))
+    writer = QdrantClient(**asked, timeout=ceil(options.write_seconds), prefer_grpc=settings.qdrant_grpc)
+    return ServerIndex(reader, writer=writer, options=options)
 
 
 class ServerIndex:
-    """Collections named `prefix` + name. The caller made the client and closes it."""
+    """Collections named `prefix` + name. Closes the clients when it is shut."""
 
-    def __init__(self, client: QdrantClient, *, prefix: str = "akin-") -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: QdrantClient,
+        *,
+        writer: QdrantClient | None = None,
+        prefix: str = "akin-",
+        options: ServerOptions | None = None,
+    ) -> None:
+        options = options or ServerOptions()
+        self._server = _Server(
+            reader=client,
+            writer=writer or client,
+            reads=Calls(Patience(attempts=READ_ATTEMPTS, seconds=options.read_seconds)),
+            writes=Calls(Patience(attempts=WRITE_ATTEMPTS, seconds=options.write_seconds)),
+            options=options,
+        )
         self._prefix = prefix
         self._lock = threading.Lock()
         self._open: dict[str, ServerCollection] = {}
 
-    def create(self, name: str, spec: CollectionSpec) -> "ServerCollection":
+    def create(self, name: str, spec: CollectionSpec, *, loading: bool = False) -> "ServerCollection":
         """Make an empty collection with its payload indexes and open it; what a crash left half made is replaced."""
         check_name(name)
         check_spec(spec)
         full_name = self._prefix + name
-        with _translated(f"create the collection {name}"):
-            if self._client.collection_exists(full_name):
-                if self._stored_spec(full_name) is not None:
-                    raise ConflictError(f"the collection {name} exists already; drop it first or take another name")
-                self._client.delete_collection(full_name)
-            self._client.create_collection(
-                full_name,
-                # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
-                vectors_config={"text": models.VectorParams(size=spec.dimensions, distance=models.Distance.DOT)},
-                sparse_vectors_config={"taste": models.SparseVectorParams()},
-                hnsw_config=models.HnswConfigDiff(m=16, ef_construct=128),
-            )
-            self._create_payload_indexes(full_name, spec)
-            # The spec is written last: a collection without it is a leftover.
-            self._client.update_collection(full_name, metadata={_METADATA: spec_as_json(spec)})
+        if self._server.reads.make(f"look for the collection {name}", lambda: self._stored_spec(full_name)) is not None:
+            raise ConflictError(f"the collection {name} exists already; drop it first or take another name")
+        # Repeated whole: an attempt whose answer was lost is begun again.
+        self._server.writes.make(f"create the collection {name}", lambda: self._create(name, spec, loading=loading))
         return self.open(name)
 
     def open(self, name: str) -> "ServerCollection":
@@ -99,8 +152,7 @@ class ServerIndex:
         if already is not None:
             return already
         full_name = self._prefix + name
-        with _translated(f"open the collection {name}"):
-            stored = self._stored_spec(full_name) if self._client.collection_exists(full_name) else None
+        stored = self._server.reads.make(f"open the collection {name}", lambda: self._stored_spec(full_name))
         if stored is None:
             raise NotFoundError(f"there is no collection {name}")
         try:
@@ -110,7 +162,7 @@ class ServerIndex:
                 f"the spec of the collection {name} is damaged; drop and rebuild it"
             ) from error
         with self._lock:
-            return self._open.setdefault(name, ServerCollection(self._client, full_name, spec))
+            return self._open.setdefault(name, ServerCollection(self._server, full_name, spec))
 
     def close(self, name: str) -> None:
         """Forget the handle; the collection stays and so does the client."""
@@ -123,8 +175,8 @@ class ServerIndex:
         """Delete the collection; no error when it is not there."""
         check_name(name)
         self.close(name)
-        with _translated(f"delete the collection {name}"):
-            self._client.delete_collection(self._prefix + name)
+        delete = partial(self._server.writer.delete_collection, self._prefix + name)
+        self._server.writes.make(f"delete the collection {name}", delete)
 
     def quarantine(self, name: str) -> None:
         """Delete the collection: a server has nowhere to keep what it cannot read, and everything is in the ledger."""
@@ -132,35 +184,72 @@ class ServerIndex:
 
     def names(self) -> list[str]:
         """Every complete collection under the prefix."""
-        with _translated("list the collections"):
-            found = [c.name for c in self._client.get_collections().collections if c.name.startswith(self._prefix)]
-            return sorted(name.removeprefix(self._prefix) for name in found if self._stored_spec(name) is not None)
+        return self._server.reads.make("list the collections", self._names)
+
+    def shut(self) -> None:
+        """Close every handle and the connections."""
+        for name in list(self._open):
+            self.close(name)
+        self._server.reader.close()
+        self._server.writer.close()
+
+    def _names(self) -> list[str]:
+        listed = self._server.reader.get_collections().collections
+        found = [c.name for c in listed if c.name.startswith(self._prefix)]
+        return sorted(name.removeprefix(self._prefix) for name in found if self._stored_spec(name) is not None)
 
     def _stored_spec(self, full_name: str) -> Mapping[str, Any] | None:
-        return (self._client.get_collection(full_name).config.metadata or {}).get(_METADATA)
+        reader = self._server.reader
+        if not reader.collection_exists(full_name):
+            return None
+        return (reader.get_collection(full_name).config.metadata or {}).get(_METADATA)
 
-    def _create_payload_indexes(self, full_name: str, spec: CollectionSpec) -> None:
+    def _create(self, name: str, spec: CollectionSpec, *, loading: bool) -> None:
+        full_name, writer, options = self._prefix + name, self._server.writer, self._server.options
+        if writer.collection_exists(full_name):
+            writer.delete_collection(full_name)
+        writer.create_collection(
+            full_name,
+            # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
+            vectors_config={"text": models.VectorParams(size=spec.dimensions, distance=models.Distance.DOT)},
+            sparse_vectors_config=_sparse_vectors(spec),
+            hnsw_config=models.HnswConfigDiff(m=0 if loading else _LINKS, ef_construct=128),
+            shard_number=options.shards,
+            replication_factor=options.replicas,
+            write_consistency_factor=options.write_consistency,
+            quantization_config=_quantization(options),
+            strict_mode_config=_strict_mode(options),
+        )
         # Before any point is loaded: the graph gets its links for filtered search only then.
-        for name, type_ in spec.attributes.items():
-            self._client.create_payload_index(full_name, name, field_schema=_SCHEMA[type_], wait=True)
+        for attribute, type_ in spec.attributes.items():
+            writer.create_payload_index(full_name, attribute, field_schema=_SCHEMA[type_], wait=True)
+        # The spec is written last: a collection without it is a leftover.
+        writer.update_collection(full_name, metadata={_METADATA: spec_as_json(spec)})
 
 
 class ServerCollection:
     """One collection on the server. Made by `ServerIndex` only."""
 
-    def __init__(self, client: QdrantClient, full_name: str, spec: CollectionSpec) -> None:
-        self._client = client
+    def __init__(self, server: _Server, full_name: str, spec: CollectionSpec) -> None:
+        self._server = server
         self._name = full_name
         self._spec = spec
         self._closed = False
+
+    @property
+    def average_length(self) -> float | None:
+        """Words per item that its word weights are made by; None: it holds no words."""
+        return self._spec.average_length
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Insert or replace; applied and in the server's log when it returns. See the protocol for invalid points."""
         payloads = check_points(points, self._spec)
         stored = [_as_server_point(point, payload) for point, payload in zip(points, payloads, strict=True)]
-        with self._use("store points") as client:
-            for start in range(0, len(stored), _CHUNK):
-                client.upsert(self._name, stored[start : start + _CHUNK], wait=True)
+        for start in range(0, len(stored), _CHUNK):
+            some = stored[start : start + _CHUNK]
+            self._write(
+                "store points", partial(QdrantClient.upsert, collection_name=self._name, points=some, wait=True)
+            )
 
     def set_taste(self, weights: Mapping[str, SparseVector]) -> None:
         """Replace taste vectors and nothing else; applied when it returns."""
@@ -168,63 +257,80 @@ class ServerCollection:
         there = self.matching_ids(list(weights), None)
         filled = [item_id for item_id, taste in weights.items() if taste.positions and item_id in there]
         emptied = [item_id for item_id, taste in weights.items() if not taste.positions and item_id in there]
-        with self._use("store weights") as client:
-            for start in range(0, len(filled), _CHUNK):
-                points = [
-                    models.PointVectors(id=str(point_id(item_id)), vector={"taste": _sparse(weights[item_id])})
-                    for item_id in filled[start : start + _CHUNK]
-                ]
-                client.update_vectors(self._name, points, wait=True)
-            for start in range(0, len(emptied), _PAGE):
-                client.delete_vectors(self._name, ["taste"], _ids(emptied[start : start + _PAGE]), wait=True)
+        for start in range(0, len(filled), _CHUNK):
+            points = [
+                models.PointVectors(id=str(point_id(item_id)), vector={"taste": _sparse(weights[item_id])})
+                for item_id in filled[start : start + _CHUNK]
+            ]
+            store = partial(QdrantClient.update_vectors, collection_name=self._name, points=points, wait=True)
+            self._write("store weights", store)
+        for start in range(0, len(emptied), _PAGE):
+            ids = _ids(emptied[start : start + _PAGE])
+            remove = partial(
+                QdrantClient.delete_vectors, collection_name=self._name, vectors=["taste"], points=ids, wait=True
+            )
+            self._write("remove weights", remove)
 
     def delete(self, item_ids: Sequence[str]) -> None:
         """Remove; ids that are not there are no error. Applied when it returns."""
-        with self._use("delete points") as client:
-            for start in range(0, len(item_ids), _PAGE):
-                client.delete(self._name, models.PointIdsList(points=_ids(item_ids[start : start + _PAGE])), wait=True)
+        for start in range(0, len(item_ids), _PAGE):
+            points = models.PointIdsList(points=_ids(item_ids[start : start + _PAGE]))
+            remove = partial(
+                QdrantClient.delete,
+                collection_name=self._name,
+                points_selector=points,
+                wait=True,
+                # Strong: a replica that comes back must not bring back what was deleted.
+                ordering=models.WriteOrdering.STRONG,
+            )
+            self._write("delete points", remove)
 
+    @timed_query
     def query(self, query: Query) -> list[Hit]:
         """Best first; ties in any order. Never fewer than `limit` when enough points pass."""
         check_query(query, self._spec)
-        with self._use("answer a query") as client:
-            hits = self._search(client, query, exact=query.exact or query.among is not None)
-            # A graph may miss points that pass a narrow filter; a scan does not.
-            if len(hits) < query.limit and query.min_score is None and not query.exact and _may_miss(query):
-                hits = self._search(client, query, exact=True)
+        hits = self._search(query, exact=query.exact or query.among is not None)
+        # A graph may miss points that pass a narrow filter; a scan does not.
+        if len(hits) < query.limit and query.min_score is None and not query.exact and _may_miss(query):
+            hits = self._search(query, exact=True)
         return hits
 
     def vectors(self, item_ids: Sequence[str]) -> dict[str, Vector]:
         """The text vectors, `(dimensions,)` float32, of those ids that are there."""
         found: dict[str, Vector] = {}
-        with self._use("read vectors") as client:
-            for start in range(0, len(item_ids), _PAGE):
-                ids = _ids(item_ids[start : start + _PAGE])
-                records = client.retrieve(self._name, ids, with_payload=["item_id"], with_vectors=["text"])
-                found.update((_item_id(record), _text_vector(record)) for record in records)
+        for start in range(0, len(item_ids), _PAGE):
+            ids = _ids(item_ids[start : start + _PAGE])
+            retrieve = partial(
+                QdrantClient.retrieve,
+                collection_name=self._name,
+                ids=ids,
+                with_payload=["item_id"],
+                with_vectors=["text"],
+                timeout=self._deadline,
+            )
+            records = self._read("read vectors", retrieve)
+            found.update((_item_id(record), _text_vector(record)) for record in records)
         return found
 
     def matching_ids(self, item_ids: Sequence[str], filter_: Filter | None) -> set[str]:
         """Those of `item_ids` that are there and pass the filter."""
         check_filter(filter_)
         found: set[str] = set()
-        with self._use("filter points") as client:
-            for start in range(0, len(item_ids), _PAGE):
-                among = models.HasIdCondition(has_id=_ids(item_ids[start : start + _PAGE]))
-                conditions = [among] if filter_ is None else [among, compile_filter(filter_)]
-                records, _ = _scroll(client, self._name, models.Filter(must=conditions), None)
-                found.update(map(_item_id, records))
+        for start in range(0, len(item_ids), _PAGE):
+            among = models.HasIdCondition(has_id=_ids(item_ids[start : start + _PAGE]))
+            conditions = [among] if filter_ is None else [among, compile_filter(filter_)]
+            records, _ = self._scroll("filter points", models.Filter(must=conditions), None)
+            found.update(map(_item_id, records))
         return found
 
     def count(self) -> int:
         """How many points there are."""
-        with self._use("count points") as client:
-            return client.count(self._name, exact=True).count
+        counted = self._read("count points", lambda client: client.count(self._name, exact=True))
+        return int(counted.count)
 
     def unindexed(self) -> int:
         """0 when the server has finished optimising, else about how many points it still has to cover."""
-        with self._use("count points") as client:
-            info = client.get_collection(self._name)
+        info = self._read("look at the collection", lambda client: client.get_collection(self._name))
         if info.status == models.CollectionStatus.GREEN:
             return 0
         return max(1, (info.points_count or 0) - (info.indexed_vectors_count or 0))
@@ -233,58 +339,108 @@ class ServerCollection:
         """Every item id, read page by page; points written meanwhile may or may not be among them."""
         offset: Any = None
         while True:
-            with self._use("list points") as client:
-                records, offset = _scroll(client, self._name, None, offset)
+            records, offset = self._scroll("list points", None, offset)
             yield from map(_item_id, records)
             if offset is None:
                 return
 
     def optimise(self) -> None:
-        """Nothing: a server builds its graph by itself, in the background; `unindexed` says when it is done."""
+        """Let the server build the graph that a loading collection goes without; it does so in the background."""
+        info = self._read("look at the collection", lambda client: client.get_collection(self._name))
+        if info.config.hnsw_config.m == 0:
+            graph = models.HnswConfigDiff(m=_LINKS)
+            self._write("build the graph", lambda client: client.update_collection(self._name, hnsw_config=graph))
 
     def shut(self) -> None:
         """End this handle; called by `ServerIndex.close`."""
         self._closed = True
 
-    def _search(self, client: QdrantClient, query: Query, *, exact: bool) -> list[Hit]:
-        answer = client.query_points(
-            self._name,
-            query=_asked(query),
-            using="text" if query.taste is None else "taste",
-            limit=query.limit,
-            query_filter=_selection(query),
-            # The engine's threshold leaves out a score that equals it; ours does not.
-            score_threshold=None if query.min_score is None else next_below(query.min_score),
-            search_params=models.SearchParams(exact=exact, hnsw_ef=_SEARCH_EF),
-            with_payload=["item_id"],
-            with_vectors=["text"] if query.with_vectors else False,
+    @property
+    def _deadline(self) -> int:
+        return ceil(self._server.options.read_seconds)
+
+    def _search(self, query: Query, *, exact: bool) -> list[Hit]:
+        answer = self._read(
+            "answer a query",
+            lambda client: client.query_points(
+                self._name,
+                query=_asked(query),
+                using=_using(query),
+                limit=query.limit,
+                query_filter=_selection(query),
+                # The engine's threshold leaves out a score that equals it; ours does not.
+                score_threshold=None if query.min_score is None else next_below(query.min_score),
+                search_params=_search_params(self._server.options, query, exact=exact),
+                with_payload=["item_id"],
+                with_vectors=["text"] if query.with_vectors else False,
+                timeout=self._deadline,
+            ),
         )
         return [
             Hit(item_id=_item_id(found), score=found.score, text=_text_vector(found) if query.with_vectors else None)
             for found in answer.points
-            if (query.min_score is None or found.score >= query.min_score) and (query.taste is None or found.score)
+            if (query.min_score is None or found.score >= query.min_score) and (query.text is not None or found.score)
         ]
 
-    @contextmanager
-    def _use(self, purpose: str) -> Iterator[QdrantClient]:
+    def _scroll(self, purpose: str, filter_: models.Filter | None, offset: Any) -> tuple[list[Any], Any]:
+        return self._read(
+            purpose,
+            lambda client: client.scroll(
+                self._name,
+                scroll_filter=filter_,
+                limit=_PAGE,
+                offset=offset,
+                with_payload=["item_id"],
+                with_vectors=False,
+                timeout=self._deadline,
+            ),
+        )
+
+    def _read(self, purpose: str, ask: Callable[[QdrantClient], T]) -> T:
+        self._check_open()
+        return self._server.reads.make(f"{purpose} in {self._name}", lambda: ask(self._server.reader))
+
+    def _write(self, purpose: str, tell: Callable[[QdrantClient], object]) -> None:
+        self._check_open()
+        self._server.writes.make(f"{purpose} in {self._name}", lambda: tell(self._server.writer))
+
+    def _check_open(self) -> None:
         if self._closed:
             raise UnavailableError(f"the generation {self._name} was closed; ask for the live one again")
-        with _translated(f"{purpose} in {self._name}"):
-            yield self._client
 
 
-@contextmanager
-def _translated(purpose: str) -> Iterator[None]:
-    try:
-        yield
-    except AkinError:
-        raise
-    except UnexpectedResponse as error:
-        if error.status_code in _REFUSED:
-            raise InvalidInputError("refused_by_index", f"the Qdrant server refused to {purpose}") from error
-        raise UnavailableError(f"the Qdrant server could not {purpose} (HTTP {error.status_code}); retry") from error
-    except Exception as error:  # the client raises its own, httpx's and plain ValueErrors
-        raise UnavailableError(f"the Qdrant server could not {purpose}; check that it runs, then retry") from error
+def _quantization(options: ServerOptions) -> Any:
+    if options.quantization == "int8":
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
+        return models.ScalarQuantization(scalar=scalar)
+    if options.quantization == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+    return None
+
+
+def _strict_mode(options: ServerOptions) -> models.StrictModeConfig | None:
+    if not options.strict:
+        return None
+    return models.StrictModeConfig(
+        enabled=True,
+        max_query_limit=MAX_LIMIT,
+        unindexed_filtering_retrieve=False,
+        unindexed_filtering_update=False,
+        max_timeout=ceil(options.write_seconds),
+    )
+
+
+def _search_params(options: ServerOptions, query: Query, *, exact: bool) -> models.SearchParams:
+    filtered = query.filter is not None and not exact
+    quantised = options.quantization != "none"
+    return models.SearchParams(
+        exact=exact,
+        hnsw_ef=_FILTERED_EF if filtered else _SEARCH_EF,
+        # ACORN looks past what does not pass, where a plain search is stranded.
+        acorn=models.AcornSearchParams(enable=True, max_selectivity=1.0) if filtered else None,
+        # More candidates than asked for are scored again with the original vectors.
+        quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0) if quantised else None,
+    )
 
 
 def _ids(item_ids: Sequence[str]) -> list[Any]:
@@ -295,11 +451,20 @@ def _as_server_point(point: Point, payload: dict[str, Any]) -> models.PointStruc
     vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
     if point.taste is not None and point.taste.positions:
         vectors["taste"] = _sparse(point.taste)
+    if point.words is not None and point.words.positions:
+        vectors["words"] = _sparse(point.words)
     return models.PointStruct(id=str(point_id(point.item_id)), vector=vectors, payload=payload)
 
 
-def _sparse(taste: SparseVector) -> models.SparseVector:
-    return models.SparseVector(indices=list(taste.positions), values=list(taste.weights))
+def _sparse(vector: SparseVector) -> models.SparseVector:
+    return models.SparseVector(indices=list(vector.positions), values=list(vector.weights))
+
+
+def _sparse_vectors(spec: CollectionSpec) -> dict[str, models.SparseVectorParams]:
+    vectors = {"taste": models.SparseVectorParams()}
+    if spec.average_length is not None:
+        vectors["words"] = models.SparseVectorParams(modifier=models.Modifier.IDF)
+    return vectors
 
 
 def _selection(query: Query) -> models.Filter | None:
@@ -314,17 +479,18 @@ def _may_miss(query: Query) -> bool:
     return query.text is not None and query.among is None
 
 
+def _using(query: Query) -> str:
+    if query.words is not None:
+        return "words"
+    return "text" if query.taste is None else "taste"
+
+
 def _asked(query: Query) -> Any:
-    if query.taste is not None:
-        return _sparse(query.taste)
+    for sparse in (query.taste, query.words):
+        if sparse is not None:
+            return _sparse(sparse)
     assert query.text is not None
     return query.text.astype(np.float32).tolist()
-
-
-def _scroll(client: QdrantClient, name: str, filter_: models.Filter | None, offset: Any) -> tuple[list[Any], Any]:
-    return client.scroll(
-        name, scroll_filter=filter_, limit=_PAGE, offset=offset, with_payload=["item_id"], with_vectors=False
-    )
 
 
 def _item_id(found: Any) -> str:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,16 +14,18 @@ from zlib import crc32
 
 from sqlalchemy import URL, Connection, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from ingest.errors import SettingsError, UnavailableError
+from ingest.errors import DamagedLedgerError, SettingsError, UnavailableError
 
 T = TypeVar("T")
 
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
+_STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
+_DAMAGED = ("malformed", "not a database")  # how SQLite says it
 IDS_PER_STATEMENT = 1_000  # well under SQLite's and PostgreSQL's limits on bound parameters
 
 
@@ -65,10 +68,11 @@ class Database:
 
     def __init__(self, url: str) -> None:
         parsed = _parsed(url)
-        self._sqlite = parsed.get_backend_name() == "sqlite"
-        if self._sqlite and parsed.database:
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self._sqlite else {"pool_pre_ping": True}
+        self.file = Path(parsed.database) if self.is_sqlite and parsed.database else None
+        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.is_sqlite else {"pool_pre_ping": True}
         try:
             self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
         except ModuleNotFoundError as error:
@@ -76,15 +80,15 @@ class Database:
                 f"AKIN_DATABASE_URL needs the module {error.name}; pip install 'akin[production]' brings psycopg"
             ) from error
         # SQLite has one writer at a time; queueing here is fairer and quicker than its own polling between threads.
-        self._writer = threading.Lock() if self._sqlite else None
-        if self._sqlite:
+        self._writer = threading.Lock() if self.is_sqlite else None
+        if self.is_sqlite:
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writing = self._engine.execution_options(akin_write=True)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # A connection to a file cannot break, so each thread keeps the one it reads with: taking one from the pool
         # costs as much as a small query. A server's connections can break, and come from the pool, which replaces them.
-        self._kept = threading.local() if self._sqlite else None
+        self._kept = threading.local() if self.is_sqlite else None
         self._all_kept: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @contextmanager
@@ -112,12 +116,44 @@ class Database:
                 self._all_kept.add(self._kept.connection)
             yield self._kept.connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection whose every statement sees the database as it was at the first; nobody waits for it."""
+        isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        with _translated(), self._engine.execution_options(**isolation).connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    def check(self, seconds: float) -> bool:
+        """SQLite: raise DamagedLedgerError when the file is damaged; False when the time ended before the file did.
+
+        PostgreSQL checks what it reads by itself.
+        """
+        if not self.is_sqlite:
+            return True
+        until = time.monotonic() + seconds
+        with self.read() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            driver.set_progress_handler(lambda: time.monotonic() > until, _STEPS_BETWEEN_LOOKS)
+            try:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            except OperationalError as error:
+                if "interrupted" not in str(error.orig):
+                    raise
+                return False
+            finally:
+                driver.set_progress_handler(None, 0)
+        if found != "ok":
+            raise DamagedLedgerError
+        return True
+
     def lock(self, connection: Connection, matter: str, *, shared: bool = False) -> None:
         """Wait until no other transaction holds this matter (`shared`: none holds it alone); ends with the transaction.
 
         For decisions over rows that another transaction may be adding. SQLite has one writer at a time anyway.
         """
-        if not self._sqlite:
+        if not self.is_sqlite:
             lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
             connection.execute(select(lock(crc32(f"akin {matter}".encode()))))
 
@@ -126,12 +162,12 @@ class Database:
 
         Give rows in the order of their keys, so that no two transactions wait for each other.
         """
-        if rows and not self._sqlite:
+        if rows and not self.is_sqlite:
             connection.execute(postgresql.insert(table).on_conflict_do_nothing(), list(rows))
 
     def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
         """An INSERT that knows ON CONFLICT in this database's dialect."""
-        return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows or replace those with the same primary key."""
@@ -142,6 +178,32 @@ class Database:
         replaced = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         statement = statement.on_conflict_do_update(index_elements=keys, set_=replaced)
         connection.execute(statement, list(rows))
+
+    def empty_log(self) -> bool:
+        """SQLite: bring the write-ahead log into the file and empty it, so that nothing deleted is left in it.
+
+        False when a reader of another process was in the way: the log is then emptied the next time. PostgreSQL
+        keeps its own log by its own rules (docs/how-to/privacy.md).
+        """
+        if not self.is_sqlite:
+            return True
+        with self.read() as connection:
+            busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        return not busy
+
+    def rewrite(self) -> None:
+        """SQLite: write the file anew, without what lies in freed space. Takes as much disk again meanwhile."""
+        with self.read() as connection:
+            connection.exec_driver_sql("VACUUM")
+        self.empty_log()
+
+    def vacuum(self, *tables: Table) -> None:
+        """PostgreSQL: free the space of rows that were deleted from these tables. SQLite overwrote them already."""
+        if self.is_sqlite:
+            return
+        with self.read() as connection:
+            for table in tables:
+                connection.exec_driver_sql(f"VACUUM {table.name}")
 
     def close(self) -> None:
         """Close every connection; nothing may be read or written any more."""
@@ -168,8 +230,16 @@ def _translated() -> Iterator[None]:
         if "no such table" in str(error.orig):
             raise UnavailableError("the ledger has no tables; open it with open_ledger") from error
         raise UnavailableError(f"the ledger does not answer: {error.orig}") from error
+    except sqlite3.DatabaseError as error:
+        if any(sign in str(error) for sign in _DAMAGED):
+            raise DamagedLedgerError from error
+        raise UnavailableError(f"the ledger does not answer: {error}") from error
     except sqlite3.Error as error:  # from a prepared statement, which SQLAlchemy does not wrap
         raise UnavailableError(f"the ledger does not answer: {error}") from error
+    except DatabaseError as error:
+        if any(sign in str(error.orig) for sign in _DAMAGED):
+            raise DamagedLedgerError from error
+        raise UnavailableError(f"the ledger refused: {type(error).__name__}") from error
     except SQLAlchemyError as error:
         # str(error) would repeat the statement's parameters, which may be somebody's text.
         raise UnavailableError(f"the ledger refused: {type(error).__name__}") from error

@@ -1,5 +1,6 @@
 """Events in the ledger: accepted once each, read back as histories, popularity and users."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from ingest.store.database import Database, chunks, microseconds, moment
 from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
 from ingest.store.tables import events, items, placements
+from ingest.store.tombstones import Tombstones
 
 DAY = 86_400_000_000  # microseconds
 PAGE = 10_000  # rows, when all events are read
@@ -53,15 +55,21 @@ _SEEN = Prepared(
 class EventStore:
     """The events table."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, stones: Tombstones) -> None:
         self._database = database
+        self._stones = stones
 
     def add(self, batch: Sequence[Event]) -> int:
-        """Commit events; those whose `event_id` is known are skipped. Returns how many were new."""
+        """Commit events; those whose `event_id` is known, or whose user was erased, are skipped.
+
+        Returns how many were new.
+        """
         new = 0
         insert = self._database.insert(events).on_conflict_do_nothing(index_elements=["event_id"])
         with self._database.write() as connection:
-            for some in chunks(batch):
+            self._stones.lock(connection, shared=True)
+            erased = self._stones.among(connection, {e.user_id for e in batch})
+            for some in chunks(e for e in batch if e.user_id not in erased):
                 known = select(events.c.event_id).where(events.c.event_id.in_([e.event_id for e in some]))
                 standing = set(connection.execute(known).scalars())
                 fresh = {e.event_id: _row(e) for e in some if e.event_id not in standing}
@@ -113,12 +121,41 @@ class EventStore:
             )
             return [(row[0], float(row[1])) for row in connection.execute(query)]
 
+    def recent(self, half_life_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
+        """Items by their users with positive events, halved for every half-life before the newest event; best first.
+
+        Counted by whole days, or by eighths of a half-life that is shorter than eight days, over eight half-lives.
+        Where no event has a time, all count alike. Deleted items are left out.
+        """
+        with self._database.read() as connection:
+            newest = connection.execute(select(func.max(events.c.order_at))).scalar() or 0
+            since = newest - int(8 * half_life_days * DAY) if newest else 0
+            step = max(1, int(min(DAY, half_life_days * DAY / 8)))
+            steps = ((newest - events.c.order_at) // step).label("steps")
+            query = (
+                select(events.c.item_id, steps, func.count(distinct(events.c.user_id)))
+                .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
+                .where(events.c.type.in_(list(positive_types)), events.c.order_at >= since)
+                .group_by(events.c.item_id, steps)
+            )
+            counts: defaultdict[str, float] = defaultdict(float)
+            for item_id, age, users in connection.execute(query):
+                counts[item_id] += users * 0.5 ** (age * step / DAY / half_life_days)
+        return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
+
     def recent_users(self, limit: int) -> list[str]:
         """Users with at least two events, by their latest, newest first."""
         query = select(events.c.user_id).group_by(events.c.user_id).having(func.count() > 1)
         query = query.order_by(func.max(events.c.order_at).desc(), events.c.user_id).limit(limit)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def users(self, prefix: str, limit: int) -> list[tuple[str, int]]:
+        """Users whose id begins with `prefix`, in the order of the ids, with how many events each has."""
+        query = select(events.c.user_id, func.count()).where(events.c.user_id.startswith(prefix, autoescape=True))
+        query = query.group_by(events.c.user_id).order_by(events.c.user_id).limit(limit)
+        with self._database.read() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
 
     def histories(self, most: int = 1_000) -> Iterator[list[Event]]:
         """One user's events after another's, oldest first: the latest `most` of each. Read by pages."""
@@ -147,6 +184,16 @@ class EventStore:
         with self._database.read() as connection:
             latest = connection.execute(select(func.max(events.c.order_at))).scalar()
         return moment(latest) if latest else None
+
+    def moment_of_share(self, share: float) -> datetime | None:
+        """The time before which that share of the events happened; None where some event has no time."""
+        with self._database.read() as connection:
+            total, earliest = connection.execute(select(func.count(), func.min(events.c.order_at))).one()
+            if not total or not earliest:
+                return None
+            place = min(int(share * total), total - 1)
+            query = select(events.c.order_at).order_by(events.c.order_at).offset(place).limit(1)
+            return moment(connection.execute(query).scalar_one())
 
     def count(self) -> int:
         """How many events there are."""

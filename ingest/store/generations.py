@@ -12,6 +12,7 @@ from ingest.encoder.protocol import Vectors
 from ingest.errors import ConflictError, NotFoundError
 from ingest.items import AttributeType
 from ingest.store.database import Database, moment, now
+from ingest.store.leases import Fence, check_fence, note_run
 from ingest.store.pending import PendingStore
 from ingest.store.records import Generation, GenerationState
 from ingest.store.tables import generations, pending, placements
@@ -68,30 +69,28 @@ class GenerationStore:
         Raises ConflictError when one is under way already, or, for a live one, when there is a live one.
         """
         with self._database.write() as connection:
-            self._database.lock(connection, "generations")
-            stamp = connection.execute(select(now())).scalar_one()
-            rivals = (GenerationState.LIVE,) if state is GenerationState.LIVE else _UNDER_WAY
-            taken = select(generations.c.name).where(generations.c.state.in_(rivals))
-            if other := connection.execute(taken).scalar():
-                raise ConflictError(f"generation {other} is under way already; wait until it is done")
-            row = {
-                "name": new.name,
-                "state": state,
-                "fingerprint": new.fingerprint,
-                "dimensions": new.dimensions,
-                "attributes": orjson.dumps(dict(new.attributes)).decode(),
-                "items": 0,
-                "created_at": stamp,
-                "live_at": stamp if state is GenerationState.LIVE else None,
-                "report": "{}",
-            }
-            connection.execute(generations.insert(), [row])
+            self._insert(connection, new, state)
         return self.get(new.name)
 
-    def catch_up(self, name: str, *, mean: Vectors | None, items: int, job_id: str) -> int:
+    def begin_nightly(self, new: NewGeneration) -> Generation | None:
+        """Write down the generation of today (UTC, by the database's clock); None when today has had its own.
+
+        One that is under way, whoever asked for it, counts as today's.
+        """
+        with self._database.write() as connection:
+            self._database.lock(connection, "generations")
+            under_way = connection.execute(select(generations.c.name).where(generations.c.state.in_(_UNDER_WAY)))
+            other = under_way.scalar()
+            if not note_run(self._database, connection, "reindex", other or new.name) or other:
+                return None
+            self._insert(connection, new, GenerationState.BUILDING)
+        return self.get(new.name)
+
+    def catch_up(self, name: str, *, mean: Vectors | None, items: int, job_id: str, fence: Fence | None = None) -> int:
         """Let a built generation receive writes, and make pending what it missed; returns how much that is."""
         with self._database.write() as connection:
             self._database.lock(connection, "generations")
+            check_fence(connection, fence)
             values = {
                 "state": GenerationState.CATCHING_UP,
                 "mean": None if mean is None else mean.astype("<f4").tobytes(),
@@ -105,13 +104,26 @@ class GenerationStore:
         with self._database.write() as connection:
             return self._pending.add_missing(connection, name, job_id=job_id)
 
-    def go_live(self, name: str, *, job_id: str, report: Mapping[str, Any] | None = None) -> None:
+    def lagging(self, name: str) -> int:
+        """How many items stand in the live generation as they should, but not in this one.
+
+        Without a live one, how many do not stand in this one as they should.
+        """
+        live = self.live()
+        with self._database.read() as connection:
+            return self._pending.lagging(connection, name, None if live is None else live.name)
+
+    def go_live(
+        self, name: str, *, job_id: str, report: Mapping[str, Any] | None = None, fence: Fence | None = None
+    ) -> None:
         """Move the live pointer to `name`; the generation that was live is retired. One transaction.
 
-        What does not stand in the new one as it should becomes pending in the same transaction.
+        What does not stand in the new one as it should becomes pending in the same transaction. Raises
+        SupersededError, and moves nothing, when the fence's lease went to somebody else.
         """
         with self._database.write() as connection:
             self._database.lock(connection, "generations")
+            check_fence(connection, fence)
             current = connection.execute(
                 select(generations.c.name).where(generations.c.state == GenerationState.LIVE)
             ).scalar()
@@ -125,10 +137,13 @@ class GenerationStore:
             connection.execute(update(generations).where(generations.c.name == name).values(values))
             self._pending.add_missing(connection, name, job_id=job_id)
 
-    def close(self, name: str, state: GenerationState, report: Mapping[str, Any]) -> None:
+    def close(
+        self, name: str, state: GenerationState, report: Mapping[str, Any], *, fence: Fence | None = None
+    ) -> None:
         """End a generation that did not go live: refused or failed, with the report that says why."""
         with self._database.write() as connection:
             self._database.lock(connection, "generations")
+            check_fence(connection, fence)
             _note_unrecorded(connection, self._database, name)
             values = {"state": state, "report": orjson.dumps(dict(report)).decode()}
             connection.execute(update(generations).where(generations.c.name == name).values(values))
@@ -138,6 +153,26 @@ class GenerationStore:
         with self._database.write() as connection:
             connection.execute(delete(placements).where(placements.c.generation == name))
             connection.execute(delete(generations).where(generations.c.name == name))
+
+    def _insert(self, connection: Connection, new: NewGeneration, state: GenerationState) -> None:
+        self._database.lock(connection, "generations")
+        stamp = connection.execute(select(now())).scalar_one()
+        rivals = (GenerationState.LIVE,) if state is GenerationState.LIVE else _UNDER_WAY
+        taken = select(generations.c.name).where(generations.c.state.in_(rivals))
+        if other := connection.execute(taken).scalar():
+            raise ConflictError(f"generation {other} is under way already; wait until it is done")
+        row = {
+            "name": new.name,
+            "state": state,
+            "fingerprint": new.fingerprint,
+            "dimensions": new.dimensions,
+            "attributes": orjson.dumps(dict(new.attributes)).decode(),
+            "items": 0,
+            "created_at": stamp,
+            "live_at": stamp if state is GenerationState.LIVE else None,
+            "report": "{}",
+        }
+        connection.execute(generations.insert(), [row])
 
     def _first(self, *states: GenerationState) -> Generation | None:
         query = select(generations).where(generations.c.state.in_(states))

@@ -56,6 +56,12 @@ class ItemStore:
             query = select(func.count()).select_from(items).where(items.c.deleted_at.is_(None))
             return int(connection.execute(query).scalar_one())
 
+    def sample(self, size: int) -> list[StoredItem]:
+        """Up to `size` items that are not deleted, the same ones as long as they do not change, otherwise at random."""
+        query = select(items).where(items.c.deleted_at.is_(None)).order_by(items.c.body_hash, items.c.item_id)
+        with self._database.read() as connection:
+            return [_stored(row) for row in connection.execute(query.limit(size))]
+
     def pages(self, size: int = 1_000) -> Iterator[list[StoredItem]]:
         """Every item that is not deleted, in the order of the ids, a page at a time."""
         last = ""

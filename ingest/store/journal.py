@@ -1,17 +1,25 @@
 """What happened around the data: jobs, rejects and the log of answers given."""
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import orjson
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from ingest.store.database import Database, chunks, microseconds, moment, now
 from ingest.store.pending import set_aside_record
-from ingest.store.prepared import PreparedMany
+from ingest.store.prepared import Prepared, PreparedMany
 from ingest.store.records import Job, LoggedRecommendation, Reject
-from ingest.store.tables import jobs, pending, recommendations, rejects, set_aside
+from ingest.store.tables import jobs, pages, pending, recommendations, rejects, set_aside
+from ingest.store.tombstones import Tombstones
+
+_PAGE = Prepared(
+    select(pages.c.body).where(
+        pages.c.recommendation_id == bindparam("recommendation_id"), pages.c.created_at >= bindparam("since")
+    )
+)
 
 KEPT_REJECTS = 100_000
 ERRORS_PER_JOB = 100
@@ -114,32 +122,65 @@ class RejectStore:
 class RecommendationLog:
     """The recommendations table: which answer was given, so that events can be joined to it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, stones: Tombstones) -> None:
         self._database = database
+        self._stones = stones
         # Hundreds a second, written beside the answers by a thread that takes the interpreter from them meanwhile.
         self._insert = PreparedMany(
             database.insert(recommendations).on_conflict_do_nothing(),
             ("recommendation_id", "user_id", "generation", "strategy", "item_ids", "created_at"),
         )
+        self._insert_pages = PreparedMany(
+            database.insert(pages).on_conflict_do_nothing(), ("recommendation_id", "user_id", "body", "created_at")
+        )
 
     def log(self, entries: Sequence[LoggedRecommendation]) -> None:
-        """Write down answers; one that is known already is skipped."""
-        rows = [
-            (
-                entry.recommendation_id,
-                entry.user_id,
-                entry.generation,
-                entry.strategy,
-                orjson.dumps(entry.item_ids).decode(),
-                microseconds(entry.created_at),
-            )
-            for entry in entries
-        ]
-        if rows:
-            with self._database.write() as connection:
-                self._insert.run(connection, rows)
+        """Write down answers; one that is known already is skipped, and none names a user who was erased."""
+        if not entries:
+            return
+        with self._database.write() as connection:
+            self._stones.lock(connection, shared=True)
+            erased = self._stones.among(connection, {entry.user_id for entry in entries if entry.user_id is not None})
+            self._insert.run(connection, [_answer_row(entry, erased) for entry in entries])
+            following = [
+                (entry.recommendation_id, entry.user_id, entry.page, microseconds(entry.created_at))
+                for entry in entries
+                if entry.page is not None and entry.user_id not in erased
+            ]
+            if following:
+                self._insert_pages.run(connection, following)
+
+    def page(self, recommendation_id: str, since: datetime) -> bytes | None:
+        """What the page after that answer is made from, if it was given since then."""
+        asked = {"recommendation_id": recommendation_id, "since": microseconds(since)}
+        with self._database.read() as connection:
+            found = _PAGE.rows(connection, asked)
+        return bytes(found[0][0]) if found else None
+
+    def forget_pages_before(self, moment_: datetime) -> None:
+        """Remove what old answers' next pages are made from."""
+        with self._database.write() as connection:
+            connection.execute(delete(pages).where(pages.c.created_at < microseconds(moment_)))
+
+    def impressions(self, answers: int) -> dict[str, int]:
+        """How often each item stands in the latest so many answers."""
+        query = select(recommendations.c.item_ids).order_by(recommendations.c.created_at.desc()).limit(answers)
+        with self._database.read() as connection:
+            shown = connection.execute(query).scalars().all()
+        return Counter(item_id for item_ids in shown for item_id in orjson.loads(item_ids))
 
     def forget_before(self, moment_: datetime) -> None:
         """Remove old answers."""
         with self._database.write() as connection:
             connection.execute(delete(recommendations).where(recommendations.c.created_at < microseconds(moment_)))
+
+
+def _answer_row(entry: LoggedRecommendation, erased: Collection[str]) -> tuple[str, str | None, str, str, str, int]:
+    return (
+        entry.recommendation_id,
+        None if entry.user_id in erased else entry.user_id,
+        entry.generation,
+        entry.strategy,
+        orjson.dumps(entry.item_ids).decode(),
+        microseconds(entry.created_at),
+    )

@@ -1,20 +1,27 @@
 """The system of record, as one object: what was accepted is here, and everything else can be made from it."""
 
-import secrets
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import text
 
-from ingest.errors import SettingsError
 from ingest.store.database import Database
+from ingest.store.dump import OpenTable, dump, load
 from ingest.store.events import EventStore
 from ingest.store.generations import GenerationStore
 from ingest.store.items import ItemStore
 from ingest.store.journal import JobStore, RecommendationLog, RejectStore
+from ingest.store.keys import KeyStore
+from ingest.store.leases import LeaseStore
 from ingest.store.pending import PendingStore
 from ingest.store.placements import PlacementStore
-from ingest.store.tables import SCHEMA_VERSION, meta, metadata
+from ingest.store.residue import residue
+from ingest.store.schema import ensure_current
+from ingest.store.tables import events, items, placements, recommendations, taste, vectors
 from ingest.store.taste import TasteStore
+from ingest.store.tombstones import Tombstones
 from ingest.store.users import UserStore
 
 
@@ -27,17 +34,58 @@ class Ledger:
         self.items = ItemStore(database, self.pending)
         self.placements = PlacementStore(database, self.pending)
         self.generations = GenerationStore(database, self.pending)
-        self.events = EventStore(database)
+        stones = Tombstones(database)
+        self.events = EventStore(database, stones)
         self.taste = TasteStore(database)
-        self.users = UserStore(database)
+        self.users = UserStore(database, stones)
+        self.keys = KeyStore(database)
         self.jobs = JobStore(database)
         self.rejects = RejectStore(database)
-        self.recommendations = RecommendationLog(database)
+        self.recommendations = RecommendationLog(database, stones)
+        self.leases = LeaseStore(database)
 
     def ping(self) -> None:
         """Raises UnavailableError when the database does not answer."""
         with self._database.read() as connection:
             connection.execute(text("SELECT 1"))
+
+    def scrub(self) -> bool:
+        """Leave nothing that was deleted in the database's files, as far as it can be told to.
+
+        False when another process kept SQLite from emptying its log.
+        """
+        self._database.vacuum(events, recommendations, items, vectors, taste, placements)
+        return self._database.empty_log()
+
+    def dump(self, open_table: OpenTable) -> dict[str, int]:
+        """Write every table's rows, as of one moment, into what `open_table` gives; returns how many each has."""
+        return dump(self._database, open_table)
+
+    def load(self, open_table: OpenTable) -> dict[str, int]:
+        """Replace every row by what was dumped; returns how many each table has then."""
+        return load(self._database, open_table)
+
+    def check(self, seconds: float = math.inf) -> bool:
+        """Raise DamagedLedgerError when SQLite finds its file damaged; False when `seconds` did not suffice for all."""
+        return self._database.check(seconds)
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None where the ledger is no file."""
+        return self._database.file
+
+    def residue(self, contents: Sequence[bytes]) -> list[int]:
+        """How often each of the contents stands in SQLite's file without a row that holds it.
+
+        What is found is swept out first by writing the file anew, which takes as much disk again, and looked for once
+        more. Writers wait meanwhile.
+        """
+        assert self.file is not None
+        left = residue(self._database, self.file, contents)
+        if any(left):
+            self._database.rewrite()
+            left = residue(self._database, self.file, contents)
+        return left
 
     def close(self) -> None:
         """Close every connection."""
@@ -51,32 +99,15 @@ class Ledger:
 
 
 def open_ledger(url: str) -> Ledger:
-    """Open the ledger at a SQLAlchemy URL, making its tables the first time.
+    """Open the ledger at a SQLAlchemy URL. One in SQLite gets its tables, or a newer form of them, here.
 
-    Raises SettingsError when it was written by another version of akin, UnavailableError when it does not answer.
+    Raises SettingsError when it was written by another version of akin, or lacks what `akin migrate` makes;
+    UnavailableError when it does not answer.
     """
     database = Database(url)
     try:
-        with database.write() as connection:
-            _prepare(database, connection)
+        ensure_current(database)
         return Ledger(database)
     except BaseException:
         database.close()
         raise
-
-
-def _prepare(database: Database, connection: Connection) -> None:
-    database.lock(connection, "schema")
-    metadata.create_all(connection)
-    known = {row.key: row.value for row in connection.execute(select(meta))}
-    if not known:
-        rows = [
-            {"key": "schema_version", "value": str(SCHEMA_VERSION)},
-            {"key": "tombstone_salt", "value": secrets.token_hex(32)},
-        ]
-        connection.execute(insert(meta), rows)
-    elif known.get("schema_version") != str(SCHEMA_VERSION):
-        raise SettingsError(
-            f"the ledger has schema version {known.get('schema_version')} and this akin knows {SCHEMA_VERSION}; "
-            "install the akin that wrote it, or restore a backup"
-        )

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from ingest.store.database import Database, chunks, moment, now
 from ingest.store.prepared import Prepared
@@ -104,9 +117,13 @@ class PendingStore:
                     connection.execute(update(pending).where(pending.c.item_id.in_(still)).values(due_at=later))
         return found
 
-    def make_due(self, item_ids: Sequence[str] | None = None, *, break_leases: bool = False) -> None:
-        """Let the next sweep find these (None: all). Leases may be broken only by whoever knows their holders died."""
-        values: dict[str, Any] = {"due_at": 0} | ({"leased_until": 0, "lease": None} if break_leases else {})
+    def make_due(self, item_ids: Sequence[str] | None = None, *, due_in: float = 0, break_leases: bool = False) -> None:
+        """Let the next sweep after `due_in` seconds find these (None: all).
+
+        Leases may be broken only by whoever knows that their holders died.
+        """
+        due_at = now() + int(due_in * MICROSECONDS) if due_in else 0
+        values: dict[str, Any] = {"due_at": due_at} | ({"leased_until": 0, "lease": None} if break_leases else {})
         with self._database.write() as connection:
             if item_ids is None:
                 connection.execute(update(pending).where(pending.c.item_id.in_(in_turn())).values(values))
@@ -116,9 +133,23 @@ class PendingStore:
 
     def add_missing(self, connection: Connection, generation: str, *, job_id: str) -> int:
         """Make pending whatever does not stand in a generation as it should; returns how many there are."""
-        missing = [row.item_id for row in connection.execute(_missing(generation))]
-        self.ensure(connection, missing, job_id=job_id)
-        return len(missing)
+        stamp = connection.execute(select(now())).scalar_one()
+        row = (literal(job_id), literal(stamp), literal(0), literal(0), literal(0), items.c.deleted_at.is_not(None))
+        columns = ("item_id", "job_id", "created_at", "due_at", "leased_until", "attempts", "removes")
+        insert = self._database.insert(pending).from_select(columns, _missing(generation).add_columns(*row))
+        removes = or_(pending.c.removes, insert.excluded.removes)
+        insert = insert.on_conflict_do_update(index_elements=["item_id"], set_={"removes": removes})
+        # Without the option, psycopg's number of rows is not kept for an INSERT.
+        return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
+
+    def lagging(self, connection: Connection, generation: str, live: str | None) -> int:
+        """How many items stand in `live` as they should and in `generation` not; see `GenerationStore.lagging`."""
+        query = _missing(generation).order_by(None)
+        if live is not None:
+            there = placements.alias("there")
+            right = (there.c.item_id == items.c.item_id) & (there.c.version == items.c.version)
+            query = query.where(exists().where(right, there.c.generation == live))
+        return int(connection.execute(select(func.count()).select_from(query.subquery())).scalar_one())
 
     def ensure(self, connection: Connection, item_ids: Sequence[str], *, job_id: str) -> None:
         """Make items pending and due at once, unless they are pending already."""
@@ -172,6 +203,11 @@ class PendingStore:
             rows = connection.execute(select(set_aside).order_by(set_aside.c.set_aside_at.desc()).limit(limit))
             return [set_aside_record(row) for row in rows]
 
+    def count_set_aside(self) -> int:
+        """How many items are set aside."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(set_aside)).scalar_one())
+
     def retry(self, item_ids: Sequence[str] | None = None) -> int:
         """Try again what was set aside (None: all of it); returns how many."""
         with self._database.write() as connection:
@@ -182,6 +218,12 @@ class PendingStore:
                 self.add(connection, [row.item_id], job_id=row.job_id, due_in=0)
                 connection.execute(delete(set_aside).where(set_aside.c.item_id == row.item_id))
         return len(found)
+
+    def told(self, limit: int) -> int:
+        """How many of them, at most `limit`, somebody was told of or works on: the sweep need not ask again yet."""
+        told = select(pending.c.item_id).where(pending.c.due_at > now()).limit(limit).subquery()
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(told)).scalar_one())
 
     def count(self) -> int:
         """How many items are not yet as they should be everywhere."""
@@ -212,7 +254,7 @@ def set_aside_record(row: Row[Any]) -> SetAside:
     )
 
 
-def _missing(generation: str) -> Any:
+def _missing(generation: str) -> Select[tuple[str]]:
     """Items whose state in the generation is not the record's; a deleted one that never stood there is in order."""
     here = (placements.c.item_id == items.c.item_id) & (placements.c.generation == generation)
     aside = (set_aside.c.item_id == items.c.item_id) & (set_aside.c.version == items.c.version)

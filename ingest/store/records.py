@@ -110,3 +110,4 @@ class LoggedRecommendation:
     strategy: str
     item_ids: tuple[str, ...]
     created_at: datetime
+    page: bytes | None = None  # what its next page is made from, kept for a while

@@ -2,8 +2,6 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-SCHEMA_VERSION = 1
-
 metadata = MetaData()
 
 # An autoincrementing key must be INTEGER in SQLite and should be BIGINT in PostgreSQL.
@@ -136,6 +134,17 @@ tombstones = Table(
     Column("erased_at", BigInteger, nullable=False),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("scopes", String(64), nullable=False),  # separated by spaces
+    Column("secret_hash", String(64), nullable=False),  # SHA-256: the secret itself was shown once and is kept nowhere
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
 recommendations = Table(
     "recommendations",
     metadata,
@@ -147,6 +156,18 @@ recommendations = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 Index("recommendations_user", recommendations.c.user_id)
+Index("recommendations_time", recommendations.c.created_at)
+
+pages = Table(
+    "pages",
+    metadata,
+    Column("recommendation_id", String(64), primary_key=True),
+    Column("user_id", String(256)),
+    Column("body", LargeBinary, nullable=False),  # what the next page is made from, as JSON; never an inline history
+    Column("created_at", BigInteger, nullable=False),
+)
+Index("pages_user", pages.c.user_id)
+Index("pages_time", pages.c.created_at)
 
 rejects = Table(
     "rejects",
@@ -158,4 +179,22 @@ rejects = Table(
     Column("code", String(64), nullable=False),
     Column("detail", Text, nullable=False),
     Column("rejected_at", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),  # what only one process at a time may do
+    Column("holder", String(64), nullable=False),
+    Column("token", BigInteger, nullable=False),  # grows with every change of hands: who comes too late is recognised
+    Column("leased_until", BigInteger, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("day", String(10), primary_key=True),  # the UTC date by the database's clock, 2024-05-01
+    Column("generation", String(63), nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
 )

@@ -1,6 +1,7 @@
 """Item-item weights in the ledger: a small number for each item, and the weights that point at it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, Protocol
 
@@ -11,11 +12,15 @@ from sqlalchemy import Connection, delete, func, select
 
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import SparseVector
+from ingest.scoring import BlendWeights
 from ingest.store.database import Database, chunks, now
 from ingest.store.prepared import PreparedIn
 from ingest.store.tables import items, meta, placements, positions, taste, vectors
+from ingest.weights import Usual
 
 _PLACED = "taste_placed"
+_BLEND = "taste_blend"
+_USUAL = "taste_usual"
 _TOLERANCE = 1e-3  # of an item's largest weight: a training that moves less is not worth an update of the index
 _ROWS_PER_COMMIT = 500
 
@@ -108,6 +113,30 @@ class TasteStore:
             standing = {name: stamp for name, stamp in _placed(connection).items() if name in set(known)}
             value = orjson.dumps(standing | {generation: until}).decode()
             self._database.upsert(connection, meta, [{"key": _PLACED, "value": value}])
+
+    def keep_blend(self, weights: BlendWeights) -> None:
+        """Write down what a training found best beside the taste."""
+        value = orjson.dumps(asdict(weights)).decode()
+        with self._database.write() as connection:
+            self._database.upsert(connection, meta, [{"key": _BLEND, "value": value}])
+
+    def blend(self) -> BlendWeights:
+        """What the last training found; the defaults where none did."""
+        with self._database.read() as connection:
+            stored = connection.execute(select(meta.c.value).where(meta.c.key == _BLEND)).scalar()
+        return BlendWeights(**orjson.loads(stored)) if stored else BlendWeights()
+
+    def keep_usual(self, found: Usual) -> None:
+        """Write down what a training found usual in the catalogue."""
+        value = orjson.dumps(asdict(found)).decode()
+        with self._database.write() as connection:
+            self._database.upsert(connection, meta, [{"key": _USUAL, "value": value}])
+
+    def usual(self) -> Usual:
+        """What the last training found usual; nothing where none did."""
+        with self._database.read() as connection:
+            stored = connection.execute(select(meta.c.value).where(meta.c.key == _USUAL)).scalar()
+        return Usual(**orjson.loads(stored)) if stored else Usual()
 
     def texts(self, generation: str, fingerprint: str) -> Iterator[list[tuple[str, Vectors | None]]]:
         """The items that stand in a generation with their remembered vectors, not centred, in order, by pages."""

@@ -1,5 +1,5 @@
 """Fixtures of the contract suites: one module per protocol, imported here."""
 
-from index_fixtures import collection, edge_folder, index
+from index_fixtures import collection, edge_folder, index, stand_in
 
-__all__ = ["collection", "edge_folder", "index"]
+__all__ = ["collection", "edge_folder", "index", "stand_in"]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ingest.index.edge import EdgeIndex
 from ingest.index.protocol import Collection, CollectionSpec, Index, Point, SparseVector
 from ingest.index.server import ServerIndex
 from ingest.items import AttributeType
+from tests.processes import Program, answers, environment_with, free_port, soon
 
 DIMENSIONS = 8
 ATTRIBUTES = {
@@ -25,21 +27,41 @@ ATTRIBUTES = {
     "made": AttributeType.DATETIME,
     "place": AttributeType.GEO,
 }
-SPEC = CollectionSpec(dimensions=DIMENSIONS, attributes=ATTRIBUTES)
+SPEC = CollectionSpec(dimensions=DIMENSIONS, attributes=ATTRIBUTES, average_length=5.0)
 
 
-@pytest.fixture(scope="module", params=["edge", "server"])
+ENGINES = ["edge", "local", "http", *(["server"] if "AKIN_TEST_QDRANT_URL" in os.environ else [])]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """One index per engine and module; every test makes its own collection."""
+    """One index per engine and module; every test makes its own collection.
+
+    `local` is the client's local mode, `http` the same behind the REST calls of a server, `server` a real one.
+    """
     if request.param == "edge":
         index: Index = EdgeIndex(tmp_path_factory.mktemp("index"))
-        yield index
-        for name in index.names():
-            index.close(name)
-        return
-    client = QdrantClient(":memory:")
-    yield ServerIndex(client)
-    client.close()
+    elif request.param == "local":
+        index = ServerIndex(QdrantClient(":memory:"))
+    elif request.param == "http":
+        index = ServerIndex(QdrantClient(url=request.getfixturevalue("stand_in"), check_compatibility=False))
+    else:
+        url, key = os.environ["AKIN_TEST_QDRANT_URL"], os.environ.get("AKIN_TEST_QDRANT_API_KEY")
+        index = ServerIndex(QdrantClient(url=url, api_key=key), prefix=f"akin-test-{os.getpid()}-")
+    yield index
+    index.shut()
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a stand-in for a Qdrant server, in a process of its own."""
+    folder, port = tmp_path_factory.mktemp("stand_in"), free_port()
+    command = [sys.executable, "-m", "tests.qdrant_stand_in", str(port)]
+    program = Program("qdrant", command, environment_with({}), folder / "qdrant.log")
+    program.start()
+    assert soon(lambda: answers(port)), program.said()
+    yield f"http://127.0.0.1:{port}"
+    program.kill()
 
 
 @pytest.fixture

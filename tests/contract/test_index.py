@@ -309,9 +309,10 @@ def test_given_items_are_scored_exactly(collection: Collection) -> None:
     assert collection.query(Query(text=texts[1], limit=3, among=[])) == []
 
 
-def test_a_query_asks_by_text_or_by_taste(collection: Collection) -> None:
-    for both in ({}, {"text": given.unit_vectors(1)[0], "taste": _taste_query(p1=1.0)}):
-        with pytest.raises(InvalidInputError, match="one of the two"):
+def test_a_query_asks_by_text_or_taste_or_words(collection: Collection) -> None:
+    one, other = given.unit_vectors(1)[0], _taste_query(p1=1.0)
+    for both in ({}, {"text": one, "taste": other}, {"text": one, "words": other}, {"taste": other, "words": other}):
+        with pytest.raises(InvalidInputError, match="one of the three"):
             collection.query(Query(limit=1, **both))
 
 

@@ -8,8 +8,10 @@ import pytest
 from test_ledger import begin, delete, event, item, ledger, ledger_url, place, write
 
 from ingest.index.protocol import SparseVector
+from ingest.scoring import BlendWeights
 from ingest.store import events as event_store
 from ingest.store.ledger import Ledger
+from ingest.weights import Usual
 
 __all__ = ["ledger", "ledger_url"]
 
@@ -114,6 +116,19 @@ def test_how_far_a_generation_carries_the_weights_is_remembered(ledger: Ledger) 
     ledger.taste.note_placed("two", 9, known=["two"])
 
     assert (ledger.taste.placed("one"), ledger.taste.placed("two")) == (0, 9)
+
+
+def test_what_is_usual_is_kept(ledger):
+    assert ledger.taste.usual() == Usual()
+    ledger.taste.keep_usual(Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0}))
+    assert ledger.taste.usual() == Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0})
+
+
+def test_what_a_training_found_for_blends_is_kept(ledger):
+    assert ledger.taste.blend() == BlendWeights()
+    ledger.taste.keep_blend(BlendWeights(text=0.2, prior=0.1))
+    ledger.taste.keep_blend(BlendWeights(text=0.4, prior=0.0))
+    assert ledger.taste.blend() == BlendWeights(text=0.4, prior=0.0)
 
 
 def test_the_items_of_a_generation_are_read_with_their_vectors(ledger: Ledger) -> None:

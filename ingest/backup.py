@@ -1,0 +1,231 @@
+"""One file with everything that cannot be made again: the ledger's rows and the encoders that its vectors came from.
+
+The index is left out: it is built again from the ledger, and embeds nothing that the ledger remembers.
+"""
+
+import hashlib
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Self
+
+import orjson
+
+from ingest.durable import flush
+from ingest.encoder.artifact import read_artifact
+from ingest.errors import ConflictError, InvalidInputError, NotFoundError
+from ingest.home import hold_home
+from ingest.index.engines import open_index
+from ingest.settings import Settings
+from ingest.store.ledger import Ledger, open_ledger
+from ingest.store.schema import REVISION, migrate
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupReport:
+    """What a backup file holds."""
+
+    file: Path
+    bytes: int
+    made_at: datetime
+    rows: dict[str, int]
+    encoders: tuple[str, ...]
+    kept: Path | None = None  # the ledger that a restore put aside
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "file": str(self.file),
+            "bytes": self.bytes,
+            "made_at": self.made_at.isoformat(),
+            "rows": self.rows,
+            "encoders": list(self.encoders),
+            **({"kept": str(self.kept)} if self.kept else {}),
+        }
+
+
+def back_up(settings: Settings, file: Path, *, force: bool = False) -> BackupReport:
+    """Write a backup, as of one moment, beside whatever runs. Raises ConflictError when the file is there already.
+
+    The file appears whole or not at all, and only its owner may read it: it holds everything that akin knows.
+    """
+    if file.exists() and not force:
+        raise ConflictError(f"{file} is there already; name another file, or say --force")
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+        with open_ledger(settings.ledger_url) as ledger, _Writer(target) as archive:
+            rows = ledger.dump(archive.table)
+            fingerprints = [folder.name for folder in _encoders(settings.home)]
+            for folder in _encoders(settings.home):
+                for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    archive.copy(path, f"encoders/{folder.name}/{path.relative_to(folder)}")
+            made_at = datetime.now(UTC)
+            archive.finish({"made_at": made_at.isoformat(), "rows": rows, "encoders": fingerprints})
+        target.flush()
+        os.fsync(target.fileno())
+    unfinished.replace(file)
+    flush(file.parent)
+    return BackupReport(file=file, bytes=file.stat().st_size, made_at=made_at, rows=rows, encoders=tuple(fingerprints))
+
+
+def restore(settings: Settings, file: Path, *, force: bool = False) -> BackupReport:
+    """Put a backup in the place of what is there; the index is built anew when akin starts. Nothing may run meanwhile.
+
+    The file is read and checked whole before anything is changed. Raises InvalidInputError when it is damaged or of
+    another version, ConflictError when there is a ledger with items or events and `force` is not given, HomeInUseError
+    when an akin runs.
+    """
+    with _opened(file) as archive:
+        manifest = _checked(archive)
+        with hold_home(settings.home):
+            kept = _make_room(settings, force=force)
+            _restore_encoders(archive, settings.home / "encoders")
+            with open_ledger(settings.ledger_url) as ledger:
+                rows = ledger.load(lambda name: archive.open(f"tables/{name}.jsonl"))
+                _drop_index(settings, ledger)
+    return BackupReport(
+        file=file,
+        bytes=file.stat().st_size,
+        made_at=datetime.fromisoformat(manifest["made_at"]),
+        rows=rows,
+        encoders=tuple(manifest["encoders"]),
+        kept=kept,
+    )
+
+
+class _Writer:
+    """A zip archive that remembers the hash of what it is given."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._archive = zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3)
+        self._hashes: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    @contextmanager
+    def entry(self, name: str) -> Iterator[IO[bytes]]:
+        with self._archive.open(name, "w", force_zip64=True) as file:
+            hashing = _Hashing(file)
+            yield hashing  # type: ignore[misc] # written to only
+        self._hashes[name] = hashing.hash.hexdigest()
+
+    @contextmanager
+    def table(self, name: str) -> Iterator[IO[bytes]]:
+        with self.entry(f"tables/{name}.jsonl") as file:
+            yield file
+
+    def copy(self, path: Path, name: str) -> None:
+        with path.open("rb") as source, self.entry(name) as file:
+            shutil.copyfileobj(source, file)
+
+    def finish(self, about: dict[str, Any]) -> None:
+        manifest = {"format": FORMAT, "revision": REVISION, **about, "files": self._hashes}
+        self._archive.writestr(_MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+
+
+class _Hashing:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.hash = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.hash.update(content)
+        return self._file.write(content)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {file}") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InvalidInputError("backup_damaged", f"{file} is no backup, or a damaged one") from error
+    with archive:
+        yield archive
+
+
+def _checked(archive: zipfile.ZipFile) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = orjson.loads(archive.read(_MANIFEST))
+        if manifest["format"] != FORMAT or manifest["revision"] != REVISION:
+            raise InvalidInputError(
+                "backup_version",
+                f"the backup was made with ledger revision {manifest['revision']}, this akin has {REVISION}: "
+                "restore it with the akin that made it, then upgrade",
+            )
+        damaged = [name for name, known in manifest["files"].items() if _hash(archive, name) != known]
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise InvalidInputError("backup_damaged", "the backup is damaged: a part cannot be read") from error
+    if damaged or manifest["files"].keys() | {_MANIFEST} != set(archive.namelist()):
+        raise InvalidInputError("backup_damaged", "the backup is damaged: its parts are not what its manifest says")
+    return manifest
+
+
+def _hash(archive: zipfile.ZipFile, name: str) -> str:
+    with archive.open(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # it has readinto
+
+
+def _make_room(settings: Settings, *, force: bool) -> Path | None:
+    """Refuse what would overwrite, or put SQLite's file aside: it may be damaged, so it is not even opened."""
+    if settings.database_url is None:
+        ledger = settings.home / "ledger.sqlite"
+        if not ledger.exists():
+            return None
+        if not force:
+            raise ConflictError(f"there is a ledger in {settings.home}; --force puts it aside and restores the backup")
+        kept = ledger.with_name(f"ledger.sqlite.before-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+        for suffix in ("", "-wal", "-shm"):
+            part = ledger.with_name(ledger.name + suffix)
+            if part.exists():
+                part.rename(kept.with_name(kept.name + suffix))
+        flush(settings.home)
+        return kept
+    migrate(settings.ledger_url)
+    with open_ledger(settings.ledger_url) as there:
+        if not force and (there.items.count() or there.events.count()):
+            raise ConflictError("the database has items or events; --force replaces them by the backup")
+    return None
+
+
+def _encoders(home: Path) -> list[Path]:
+    return sorted(path for path in (home / "encoders").glob("*") if (path / "manifest.json").is_file())
+
+
+def _restore_encoders(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Only names that an encoder artifact has, below folders named by fingerprints; each is checked against them."""
+    for name in archive.namelist():
+        parts = name.split("/")
+        if parts[0] != "encoders":
+            continue
+        if any(part in {"", ".", ".."} or "\\" in part for part in parts):
+            raise InvalidInputError("backup_damaged", "the backup names a file outside its place")
+        target = folder.joinpath(*parts[1:])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(name) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+    for artifact in _encoders(folder.parent):
+        read_artifact(artifact)
+
+
+def _drop_index(settings: Settings, ledger: Ledger) -> None:
+    index = open_index(settings)
+    for name in index.names():
+        index.drop(name)
+    live = ledger.generations.live()
+    if live is not None:
+        ledger.generations.missing(live.name, job_id=live.name)

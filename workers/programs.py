@@ -1,0 +1,93 @@
+"""`akin worker` and `akin beat`: Celery's own programs, given akin's tasks, schedule and logging."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+from celery import Celery, signals
+from celery.beat import Scheduler, Service
+
+from ingest.logs import configure_logging
+from workers.resources import Resources
+from workers.tasks import register
+from workers.upkeep import Upkeep
+
+logger = logging.getLogger(__name__)
+
+OpenResources = Callable[[], AbstractContextManager[Resources]]
+
+
+class LazyResources:
+    """Opens what tasks need when the first task of a process asks, in that process.
+
+    A connection, an encoder or a thread must not cross a fork, and Celery ends a child whose start takes over 4 s.
+    """
+
+    def __init__(self, open_: OpenResources) -> None:
+        self._open = open_
+        self._stack = ExitStack()
+        self._process = 0
+        self._resources: Resources | None = None
+
+    def __call__(self) -> Resources:
+        """The resources of this process."""
+        if self._resources is None or self._process != os.getpid():
+            self._stack, self._process = ExitStack(), os.getpid()
+            self._resources = self._stack.enter_context(self._open())
+        return self._resources
+
+    def close(self) -> None:
+        """Close what this process has opened."""
+        if self._resources is not None and self._process == os.getpid():
+            self._resources = None
+            self._stack.close()
+
+
+def run_worker(app: Celery, open_: OpenResources, *, concurrency: int, pool: str = "prefork") -> None:
+    """Run tasks in `concurrency` processes until SIGTERM or SIGINT; returns when those under way are done.
+
+    A task is a batch of seconds. SIGQUIT waits for at most 10 of them and gives back the rest.
+    """
+    resources = LazyResources(open_)
+    register(app, resources)
+    signals.setup_logging.connect(_configure_logging, weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: resources.close(), weak=False)
+    signals.worker_shutdown.connect(lambda **_: resources.close(), weak=False)
+    app.set_current()
+    app.set_default()
+    name = f"akin-{os.getpid()}@{socket.gethostname()}"
+    arguments = ["worker", f"--pool={pool}", f"--concurrency={concurrency}", f"--hostname={name}"]
+    app.worker_main([*arguments, "--without-gossip", "--without-mingle"])
+
+
+def run_beat(app: Celery, upkeep: Upkeep) -> None:
+    """Send what the schedule says, and do the upkeep, until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    app.finalize()
+    service = Service(app, scheduler_cls=Scheduler)
+    # Celery's loop ends by itself when it is told to; a broker that is away holds it up, and must not hold us up.
+    thread = threading.Thread(target=_keep_schedule, args=(service, stop), name="schedule", daemon=True)
+    thread.start()
+    upkeep.run(stop)
+    service.stop()
+
+
+def _keep_schedule(service: Service, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            service.start(embedded_process=True)
+        except Exception:  # the schedule must outlive whatever the broker does
+            logger.exception("the schedule stopped; it starts again")
+            stop.wait(5.0)
+        else:
+            return
+
+
+def _configure_logging(**_: object) -> None:
+    configure_logging()
