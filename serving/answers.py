@@ -28,13 +28,17 @@ class Because:
 
 
 class RecommendedItem(Struct, frozen=True, kw_only=True):
-    """One item of an answer. `source` says what found it; scores of different sources do not compare."""
+    """One item of an answer. `source` says what found it; its score is the one that the answer's strategy gives it."""
 
     item_id: str
     score: float
     source: str
     fields: Mapping[str, Any] | None = None
     because: tuple[Because, ...] | None = None
+    shared: Mapping[str, Sequence[str]] | None = None  # where reasons are given: values that item and history share
+    prior: float | None = None  # where reasons are given: what popularity adds to their shares
+    boost: float | None = None  # what a scenario adds; with the shares and the prior, the score
+    relaxed: tuple[str, ...] = ()  # what was dropped before this item was found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,7 @@ class Recommendations:
     strategy: str
     profile: ProfileInfo = field(default_factory=ProfileInfo)
     has_next: bool = False  # whether a next page can be asked for
+    relaxed: tuple[str, ...] = ()  # what was dropped to fill the page
 
 
 def new_recommendation_id() -> str:
@@ -89,14 +94,19 @@ def labelled(shown: Shown, source: str, fields: Sequence[str]) -> tuple[Recommen
             item_id=hit.item_id,
             score=hit.score,
             source=source,
-            fields={name: _field(stored[hit.item_id].item, name) for name in fields} if fields else None,
+            fields=field_values(stored[hit.item_id].item, fields) if fields else None,
         )
         for hit in hits
     )
 
 
-def logged(answer: Recommendations, user_id: str | None) -> LoggedRecommendation:
-    """The log entry of an answer."""
+def field_values(item: Item, fields: Sequence[str]) -> dict[str, Any]:
+    """The asked-for fields of an item, as JSON takes them."""
+    return {name: _field(item, name) for name in fields}
+
+
+def logged(answer: Recommendations, user_id: str | None, page: bytes | None = None) -> LoggedRecommendation:
+    """The log entry of an answer, with what its next page is made from."""
     return LoggedRecommendation(
         recommendation_id=answer.recommendation_id,
         user_id=user_id,
@@ -104,6 +114,7 @@ def logged(answer: Recommendations, user_id: str | None) -> LoggedRecommendation
         strategy=answer.strategy,
         item_ids=tuple(item.item_id for item in answer.items),
         created_at=datetime.now(UTC),
+        page=page,
     )
 
 

@@ -1,88 +1,173 @@
-"""Scores by taste and by text together: one linear score, so that each past event still has its exact share."""
+"""One score for taste, text and recent popularity together: each past event still has its exact share of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
 
 from ingest.index.protocol import NO_TASTE, Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
+from ingest.scoring import text_parts
 from ingest.store.ledger import Ledger
 from serving.answers import Because
 from serving.candidates import Selection, Shown, nearest
 from serving.explain import combined
 from serving.live import View
-from serving.profile import Profile, TasteProfile, shares, taste_shares
+from serving.popular import Recent
+from serving.profile import Profile, TasteProfile, taste_shares
+from serving.vectors import VectorCache
 
-POOL = 40  # candidates of each query: the best by both scores together may be the best by neither
+POOL = 40  # candidates of each query: the best by the whole score may be the best by no part of it
 _LEAST = 1e-9  # by taste, what has no score above 0 is not recommended
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """`score(i) = taste . B_i + text_weight (text . v_i)` with B_i the weights that point at item i and v_i its vector.
+    """`score(i) = taste . B_i + text_weight text(i) + prior_weight prior(i)`.
 
-    Both profiles have length one. Without `text` the score is the taste's alone.
+    B_i are the weights that point at item i, `text` is the soft top-k of `ingest.scoring`, `prior` what is popular
+    lately. Parts that are None or have no weight are left out.
     """
 
-    taste: TasteProfile
-    text: Profile | None
-    text_weight: float
+    taste: TasteProfile | None = None
+    text: Profile | None = None
+    text_weight: float = 0.0
+    recent: Recent = field(default_factory=Recent)
+    prior_weight: float = 0.0
+    anchors: int = 1  # how many of the text's vectors are asked for candidates: 1 is the mean alone
+
+    @property
+    def by_text(self) -> bool:
+        """Whether text has a part in the score."""
+        return self.text is not None and self.text_weight > 0
+
+    def prior(self, item_id: str) -> float:
+        """What recent popularity adds to the score of an item."""
+        return self.prior_weight * self.recent.values.get(item_id, 0.0) if self.prior_weight else 0.0
 
     def because(
         self, weights: SparseVector, vector: Vector | None, titles: Mapping[str, StoredItem]
     ) -> tuple[Because, ...]:
-        """One share per past event of either profile, descending; together they are the score."""
-        found = [(part.entry, s) for part, s in zip(self.taste.parts, taste_shares(self.taste, weights), strict=True)]
-        if self.text is not None and vector is not None:
-            by_text = zip(self.text.parts, shares(self.text, vector), strict=True)
-            found += [(part.entry, self.text_weight * float(share)) for part, share in by_text]
+        """One share per past event of either profile, descending; with the prior they are the score."""
+        found = []
+        if self.taste is not None:
+            parts = zip(self.taste.parts, taste_shares(self.taste, weights), strict=True)
+            found += [(part.entry, share) for part, share in parts]
+        if self.text is not None and vector is not None and self.text_weight:
+            row = self.text_weight * text_parts(vector[np.newaxis], self.text.matrix, self.text.weights)[0]
+            found += [(part.entry, float(share)) for part, share in zip(self.text.parts, row, strict=True)]
         return combined(found, titles)
 
+    def texts(self, vectors: Mapping[str, Vector]) -> dict[str, float]:
+        """The text score of each of those items, weighed."""
+        if self.text is None or not vectors or not self.text_weight:
+            return {}
+        matrix = np.stack(list(vectors.values()))
+        scores = self.text_weight * text_parts(matrix, self.text.matrix, self.text.weights).sum(axis=1)
+        return dict(zip(vectors, scores.tolist(), strict=True))
 
-def best_by_taste(ledger: Ledger, view: View, taste: TasteProfile, selection: Selection) -> Shown:
+
+def best_by_taste(
+    ledger: Ledger, view: View, taste: TasteProfile, selection: Selection, removals: frozenset[str] | None = None
+) -> Shown:
     """The best by taste alone; items that nothing in the history points at are not among them."""
     least = _LEAST if selection.min_score is None else max(selection.min_score, _LEAST)
-    return nearest(ledger, view, taste.vector, replace(selection, min_score=least))
+    return nearest(ledger, view, taste.vector, replace(selection, min_score=least), removals=removals)
 
 
-def best_by_blend(ledger: Ledger, view: View, blend: Blend, selection: Selection) -> Shown | None:
-    """The best of both queries' candidates by the whole score; None when nothing was found by taste."""
-    if blend.text is None:
-        by_taste = best_by_taste(ledger, view, blend.taste, selection)
-        return by_taste if by_taste[0] else None
-    pool = replace(selection, limit=max(POOL, 2 * selection.limit), min_score=None)
-    taste_hits, stored = best_by_taste(ledger, view, blend.taste, pool)
-    if not taste_hits:
-        return None
-    text_hits, more = nearest(ledger, view, blend.text.vector, pool)
-    tastes = {hit.item_id: hit.score for hit in taste_hits}
-    texts = {hit.item_id: hit.score for hit in text_hits}
-    texts |= _scores(view, Query(text=blend.text.vector, limit=len(tastes), among=[*tastes]))
-    tastes |= _scores(view, Query(taste=blend.taste.vector, limit=len(texts), among=[*texts]))
-    scores = {
-        item_id: tastes.get(item_id, 0.0) + blend.text_weight * texts.get(item_id, 0.0) for item_id in tastes | texts
-    }
+def best_by_blend(
+    ledger: Ledger, view: View, blend: Blend, selection: Selection, cache: VectorCache | None = None
+) -> Shown | None:
+    """The best by the whole score among the candidates of each part; None when taste was asked and found nothing."""
+    removals = ledger.pending.removals()
+    pool = replace(selection, limit=max(POOL // blend.anchors, 2 * selection.limit), min_score=None)
+    tastes: dict[str, float] = {}
+    stored: dict[str, StoredItem] = {}
+    if blend.taste is not None:
+        hits, found = best_by_taste(ledger, view, blend.taste, pool, removals)
+        if not hits:
+            return None
+        tastes = {hit.item_id: hit.score for hit in hits}
+        stored |= found
+    near, items = _text_candidates(ledger, view, blend, pool, removals)
+    stored |= items
+    popular = _popular_candidates(view, blend, replace(pool, exclude_ids=pool.exclude_ids | removals))
+    candidates = list(dict.fromkeys((*tastes, *near, *popular)))
+    # Not fetched with the hits: most candidates are another user's, too, and their vectors are at hand.
+    vectors = _vectors(ledger, view, candidates, cache) if blend.by_text else {}
+    if blend.by_text:  # what has no vector does not stand in this generation
+        candidates = [item_id for item_id in candidates if item_id in vectors]
+    if blend.taste is not None:
+        tastes |= _taste_scores(view, blend.taste, [item_id for item_id in candidates if item_id not in tastes])
+    texts = blend.texts(vectors)
     least = selection.min_score
-    hits = [Hit(item_id=i, score=score) for i, score in scores.items() if least is None or score >= least]
-    hits.sort(key=lambda hit: (-hit.score, hit.item_id))
-    return hits[: selection.limit], {**stored, **more}
+    hits = [
+        Hit(item_id=item_id, score=tastes.get(item_id, 0.0) + texts.get(item_id, 0.0) + blend.prior(item_id))
+        for item_id in candidates
+    ]
+    hits = sorted(
+        (hit for hit in hits if least is None or hit.score >= least), key=lambda hit: (-hit.score, hit.item_id)
+    )
+    hits = hits[: selection.limit]
+    if selection.with_items:
+        lacking = [hit.item_id for hit in hits if hit.item_id not in stored]
+        stored |= ledger.items.get_many(lacking) if lacking else {}
+        hits = [hit for hit in hits if hit.item_id in stored]
+    return hits, stored
 
 
-def _scores(view: View, query: Query) -> dict[str, float]:
-    return {hit.item_id: hit.score for hit in view.collection.query(query)}
+def _vectors(ledger: Ledger, view: View, item_ids: Sequence[str], cache: VectorCache | None) -> dict[str, Vector]:
+    if cache is None:
+        return view.collection.vectors(item_ids)
+    return cache.of_items(view, item_ids, ledger.placements.recorded)
+
+
+def _text_candidates(
+    ledger: Ledger, view: View, blend: Blend, pool: Selection, removals: frozenset[str]
+) -> tuple[list[str], dict[str, StoredItem]]:
+    found: dict[str, None] = {}
+    stored: dict[str, StoredItem] = {}
+    if blend.text is not None and blend.by_text:
+        for anchor in blend.text.anchors[: blend.anchors]:
+            hits, items = nearest(ledger, view, anchor, pool, removals=removals)
+            found |= dict.fromkeys(hit.item_id for hit in hits)
+            stored |= items
+    return list(found), stored
+
+
+def _popular_candidates(view: View, blend: Blend, pool: Selection) -> list[str]:
+    """The first of what is popular lately that pass; fewer than a pool where the filter is hard."""
+    if not blend.prior_weight:
+        return []
+    allowed = (hit.item_id for hit in blend.recent.ranking if hit.item_id not in pool.exclude_ids)
+    if pool.filter is None and blend.by_text:
+        return list(islice(allowed, pool.limit))
+    wanted = list(islice(allowed, 2 * pool.limit))
+    passing = view.collection.matching_ids(wanted, pool.filter)
+    return [item_id for item_id in wanted if item_id in passing][: pool.limit]
+
+
+def _taste_scores(view: View, taste: TasteProfile, item_ids: Sequence[str]) -> dict[str, float]:
+    if not item_ids:
+        return {}
+    found = view.collection.query(Query(taste=taste.vector, limit=len(item_ids), among=item_ids))
+    return {hit.item_id: hit.score for hit in found}
 
 
 def explained(
     ledger: Ledger, view: View, blend: Blend, hits: list[Hit], titles: Mapping[str, StoredItem]
 ) -> list[tuple[Hit, tuple[Because, ...]]]:
-    """Each hit with its reasons, and with their sum as its score, best first.
+    """Each hit with its reasons, and with their sum and the prior as its score, best first.
 
     Read anew from the ledger, so that they agree even while changed weights are on their way to the index.
     """
     ids = [hit.item_id for hit in hits]
-    weights = ledger.taste.weights(ids)
+    weights = ledger.taste.weights(ids) if blend.taste is not None else {}
     vectors = view.collection.vectors(ids) if blend.text is not None else {}
     found = []
     for item_id in ids:
         reasons = blend.because(weights.get(item_id, NO_TASTE), vectors.get(item_id), titles)
-        found.append((Hit(item_id=item_id, score=sum(reason.share for reason in reasons)), reasons))
+        score = sum(reason.share for reason in reasons) + blend.prior(item_id)
+        found.append((Hit(item_id=item_id, score=score), reasons))
     return sorted(found, key=lambda pair: -pair[0].score)

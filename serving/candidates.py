@@ -1,4 +1,4 @@
-"""The best items by a text or taste vector that may be shown: they pass the filter, not excluded, not deleted."""
+"""The best items by a text, taste or word vector that may be shown: they pass the filter, not excluded, not deleted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +28,28 @@ class Selection:
 
 
 def nearest(
-    ledger: Ledger, view: View, vector: Vector | SparseVector, selection: Selection, *, with_vectors: bool = False
+    ledger: Ledger,
+    view: View,
+    vector: Vector | SparseVector,
+    selection: Selection,
+    *,
+    with_vectors: bool = False,
+    by_words: bool = False,
+    removals: frozenset[str] | None = None,
 ) -> Shown:
-    """At most `selection.limit` hits, best first, none of which the ledger has deleted."""
-    unwanted = selection.exclude_ids | ledger.pending.removals()
+    """At most `selection.limit` hits, best first, none of which the ledger has deleted.
+
+    A sparse vector is one of taste, or one of words where `by_words` says so. Whoever asks several times for one
+    answer hands over `removals`, what the ledger said is on its way out.
+    """
+    unwanted = selection.exclude_ids | (ledger.pending.removals() if removals is None else removals)
     excluded = tuple(islice(unwanted, MOST_EXCLUDED))
     wanted = selection.limit
     while True:
         query = Query(
             text=None if isinstance(vector, SparseVector) else vector,
-            taste=vector if isinstance(vector, SparseVector) else None,
+            taste=vector if isinstance(vector, SparseVector) and not by_words else None,
+            words=vector if isinstance(vector, SparseVector) and by_words else None,
             limit=wanted,
             filter=selection.filter,
             exclude_ids=excluded,

@@ -1,14 +1,14 @@
 """Writes the recommendation log in the background.
 
 What a crash catches in memory is lost by design: the log joins events to the answers that led to them, and no
-acknowledged write depends on it.
+acknowledged write depends on it. Of a user who was erased meanwhile the ledger keeps no name.
 """
 
-import hashlib
 import logging
-import secrets
+import time
 from collections import deque
 from dataclasses import replace
+from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
@@ -16,9 +16,12 @@ from typing import Self
 from ingest.errors import AkinError
 from ingest.store.ledger import Ledger
 from ingest.store.records import LoggedRecommendation
+from serving.pages import PAGES_KEPT
 
 logger = logging.getLogger(__name__)
 _BATCH = 500
+_MOST_WAITING_PAGES = 2_000  # a ledger that does not keep up gets answers, and no next pages any more
+_TIDY_SECONDS = 60.0
 
 
 class LogWriter:
@@ -30,8 +33,6 @@ class LogWriter:
         self._waiting: deque[LoggedRecommendation] = deque(maxlen=capacity)  # a ledger that is down drops the oldest
         self._writing = Lock()
         self._stop = Event()
-        self._salt = secrets.token_bytes(16)
-        self._erased: set[bytes] = set()
         self._thread = Thread(target=self._run, name="recommendation-log", daemon=True)
 
     def __enter__(self) -> Self:
@@ -50,12 +51,8 @@ class LogWriter:
 
     def add(self, entry: LoggedRecommendation) -> None:
         """Remember an answer; never blocks and never raises."""
-        self._waiting.append(entry)
-
-    def forget(self, user_id: str) -> None:
-        """From now on, nothing waiting or coming names this user; call it before the ledger erases them."""
-        with self._writing:
-            self._erased.add(self._mark(user_id))
+        crowded = entry.page is not None and len(self._waiting) >= _MOST_WAITING_PAGES
+        self._waiting.append(replace(entry, page=None) if crowded else entry)
 
     def flush(self) -> None:
         """Write everything that waits; a ledger that refuses is logged, and the entries are dropped."""
@@ -63,23 +60,18 @@ class LogWriter:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 try:
-                    self._ledger.recommendations.log([self._without_erased(entry) for entry in batch])
+                    self._ledger.recommendations.log(batch)
                 except AkinError as error:
                     logger.warning("recommendations not logged", extra={"code": error.code, "entries": len(batch)})
                     return
 
     def _run(self) -> None:
+        tidy_at = 0.0
         while not self._stop.wait(self._interval_seconds):
             try:
                 self.flush()
+                if time.monotonic() >= tidy_at:
+                    tidy_at = time.monotonic() + _TIDY_SECONDS
+                    self._ledger.recommendations.forget_pages_before(datetime.now(UTC) - PAGES_KEPT)
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever one batch brings
                 logger.error("recommendation log failed", extra={"error": type(error).__name__})  # noqa: TRY400
-
-    def _without_erased(self, entry: LoggedRecommendation) -> LoggedRecommendation:
-        if not self._erased or entry.user_id is None or self._mark(entry.user_id) not in self._erased:
-            return entry
-        return replace(entry, user_id=None)
-
-    def _mark(self, user_id: str) -> bytes:
-        # A salted hash: the memory of an erased user must not be their id.
-        return hashlib.blake2b(user_id.encode(), digest_size=16, key=self._salt).digest()

@@ -1,14 +1,15 @@
 """What to show where no taste is known: what most people liked lately, and then the rest of the catalogue."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
 
 from ingest.index.protocol import Hit
 from ingest.items import StoredItem
+from ingest.scoring import priors
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from serving.candidates import SPARE, Selection, Shown, nearest, still_there
@@ -16,6 +17,14 @@ from serving.live import View
 
 POPULAR = "popular"
 CATALOGUE = "catalogue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """What is popular lately: `values` in 0..1 by item, and the same as a ranking, best first."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    ranking: tuple[Hit, ...] = ()
 
 
 class Popularity:
@@ -32,36 +41,55 @@ class Popularity:
     ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._liked = {name for name, weight in settings.event_weights.items() if weight > 0}
         self._seconds = seconds
         self._limit = limit
         self._clock = clock
         self._lock = Lock()
         self._ranking: tuple[Hit, ...] = ()
+        self._recent: dict[float, Recent] = {}  # by half-life: a training may find another one
         self._fresh_until: float | None = None
 
     def ranking(self) -> tuple[Hit, ...]:
         """Best first; score is the item's distinct users divided by those of the best."""
-        with self._lock:  # one request counts, the others wait for it: the count is the dear part
-            if self._fresh_until is None or self._clock() >= self._fresh_until:
-                self._ranking = self._count()
-                self._fresh_until = self._clock() + self._seconds
+        with self._lock:
+            self._refresh()
             return self._ranking
+
+    def recent(self, half_life_days: float) -> Recent:
+        """What is popular lately, by that half-life; log-scaled, so that the best has 1."""
+        with self._lock:
+            self._refresh()
+            if half_life_days not in self._recent:
+                self._recent = {half_life_days: self._count_recent(half_life_days)}
+            return self._recent[half_life_days]
 
     def invalidate(self) -> None:
         """Count anew at the next question."""
         self._fresh_until = None
 
+    def _refresh(self) -> None:
+        # Under the lock: one request counts, the others wait for it, as the count is the dear part.
+        if self._fresh_until is None or self._clock() >= self._fresh_until:
+            self._ranking = self._count()
+            self._recent = {}
+            self._fresh_until = self._clock() + self._seconds
+
+    def _count_recent(self, half_life_days: float) -> Recent:
+        values = priors(dict(self._ledger.events.recent(half_life_days, self._limit, self._liked)))
+        ranking = tuple(Hit(item_id=item_id, score=value) for item_id, value in values.items())
+        return Recent(values=values, ranking=ranking)
+
     def _count(self) -> tuple[Hit, ...]:
-        liked = {name for name, weight in self._settings.event_weights.items() if weight > 0}
-        counted = self._ledger.events.popular(self._settings.popularity_days, self._limit, liked)
+        counted = self._ledger.events.popular(self._settings.popularity_days, self._limit, self._liked)
         best = max((count for _, count in counted), default=1.0)
         return tuple(Hit(item_id=item_id, score=count / best) for item_id, count in counted)
 
 
-def popular_hits(ledger: Ledger, view: View, popularity: Popularity, selection: Selection) -> Shown:
-    """The most popular items that pass the selection, best first, and the items as the ledger has them now."""
+def listed_hits(ledger: Ledger, view: View, ranking: Sequence[Hit], selection: Selection) -> Shown:
+    """The first of a ranking that pass the selection, best first, and the items as the ledger has them now."""
     least = -1.0 if selection.min_score is None else selection.min_score
-    allowed = [hit for hit in popularity.ranking() if hit.score >= least and hit.item_id not in selection.exclude_ids]
+    allowed = [hit for hit in ranking if hit.score >= least and hit.item_id not in selection.exclude_ids]
     found: list[Hit] = []
     stored: dict[str, StoredItem] = {}
     for pool in _growing_pools(allowed, selection.limit + SPARE):

@@ -14,6 +14,7 @@ from ingest.index.protocol import SparseVector, Vector
 from ingest.settings import Settings
 from ingest.store.records import HistoryEntry
 from ingest.weights import event_weights, saturated
+from serving.interests import anchors
 
 _LEAST_NORM = 1e-9  # below this the likes and dislikes cancel, and the direction would be rounding noise
 
@@ -35,6 +36,21 @@ class Profile:
     vector: Vector
     parts: tuple[Part, ...]
     length: float
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float32]:
+        """`(n, d) float32`: the vectors of the parts."""
+        return np.stack([part.vector for part in self.parts])
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """`(n,)`: the weights of the parts."""
+        return _weights(self.parts)
+
+    @cached_property
+    def anchors(self) -> list[Vector]:
+        """What to ask an index for candidates by: the mean, then one past item for each interest."""
+        return anchors(self.vector, self.matrix, self.weights)
 
     @cached_property
     def contributions(self) -> NDArray[np.float64]:

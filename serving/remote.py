@@ -1,58 +1,46 @@
-"""Asking a running akin over HTTP, for the command line. Standard library only: a command must start quickly."""
+"""Asking a running akin, for the command line: answers as plain values, whichever route they come from."""
 
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
-from ingest.errors import AkinError, UnavailableError
+from serving.client import Akin
+from serving.client.calls import Asked, segment
 
-TIMEOUT_SECONDS = 30.0
+__all__ = ["Remote", "segment"]
 
-
-class RefusedError(AkinError):
-    """The server answered with a problem document; the message is its detail."""
-
-    code = "refused"
+_SAFE = frozenset({"GET", "DELETE"})
 
 
 class Remote:
-    """One running akin, by the URL of its API."""
+    """One running akin, by the URL of its API and, where it asks for one, a key. A context manager."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self._akin = Akin(url, key=key)
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer to a GET; parameters that are None are left out."""
         asked = {name: str(value) for name, value in query.items() if value is not None}
-        return self._ask("GET", f"{path}?{urllib.parse.urlencode(asked)}" if asked else path, None)
+        return self._ask("GET", path, query=asked or None)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer to a POST."""
-        return self._ask("POST", path, orjson.dumps(dict(body or {})))
+        return self._ask("POST", path, body=dict(body or {}))
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        request = urllib.request.Request(f"{self._url}/v1{path}", data=body, headers=headers, method=method)  # noqa: S310 - the URL is our own server's
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-                return orjson.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            raise RefusedError(_detail(error)) from error
-        except OSError as error:
-            raise UnavailableError(f"akin at {self._url} does not answer: {error}") from error
+    def delete(self, path: str) -> Any:
+        """The answer to a DELETE."""
+        return self._ask("DELETE", path)
 
+    def _ask(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: dict[str, Any] | None = None
+    ) -> Any:
+        repeatable = method in _SAFE
+        asked = Asked(method=method, path=path, query=query, body=body, repeatable=repeatable)
+        return orjson.loads(self._akin.ask(asked))
 
-def segment(text: str) -> str:
-    """An id as one segment of a path."""
-    return urllib.parse.quote(text, safe="")
+    def __enter__(self) -> Self:
+        return self
 
-
-def _detail(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(orjson.loads(error.read())["detail"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"the server answered {error.code}"
+    def __exit__(self, *_: object) -> None:
+        self._akin.close()

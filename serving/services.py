@@ -4,11 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ingest.encoder.artifact import Manifest
+from ingest.ledger_metrics import LedgerMetrics
+from ingest.metrics import CollectorRegistry, registry
 from ingest.queue import Queue
+from ingest.reindex import BuildProgress
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation
+from serving.console.landscape import Cartographer
+from serving.console.overview import Overview
+from serving.keyring import Keyring
 from serving.live import Encoders, LiveIndex
+from serving.rate_limits import RateLimits
 from serving.recommend import Recommender
 from serving.search import Searcher
 from serving.similar import SimilarItems
@@ -30,6 +38,10 @@ class Services:
     users: Users
     reindex: Callable[[], Generation]  # begins a rebuild and returns the generation that it will fill
     activate: Callable[[str], Generation]  # makes a complete generation live
+    discard: Callable[[str], None]  # deletes a generation that is not at work
+    progress: Callable[[], BuildProgress | None] = lambda: None  # of the build that this process runs
+    manifest: Callable[[str], Manifest | None] = lambda _: None  # of an encoder, by fingerprint; None: not at hand
+    local_key: str | None = None  # what commands on this machine show; None: there are none
     checks: Mapping[str, Callable[[], None]] = field(
         default_factory=dict
     )  # more for /readyz; each raises when it fails
@@ -38,3 +50,30 @@ class Services:
     def reads_inline(self) -> bool:
         """Whether reads stay on the event loop: nothing waits on a network, and a thread would only add its switch."""
         return self.settings.embedded and self.settings.database_url is None
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """Who may ask."""
+        return Keyring(self.ledger, public=self.settings.public, local_key=self.local_key)
+
+    @cached_property
+    def rate_limits(self) -> RateLimits:
+        """How often they may."""
+        return RateLimits(self.settings)
+
+    @cached_property
+    def overview(self) -> Overview:
+        """The counts that the console and whoever watches ask for."""
+        return Overview(
+            self.ledger, self.live, self.settings, queue=self.queue, progress=self.progress, manifest=self.manifest
+        )
+
+    @cached_property
+    def metrics(self) -> CollectorRegistry:
+        """Everything that is counted."""
+        return registry(LedgerMetrics(self.ledger, self.queue))
+
+    @cached_property
+    def cartographer(self) -> Cartographer:
+        """Draws the catalogue as a map."""
+        return Cartographer(self.ledger, self.live)

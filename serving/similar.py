@@ -79,7 +79,7 @@ class SimilarItems:
         vector = anchor if taste.profile is None else blend(anchor, taste.profile.vector, request.user_impact)
         selection = Selection(
             limit=request.limit,
-            filter=parse_filter(request.filter, view.generation.attributes),
+            filter=parse_filter(request.filter, view.generation.attributes, self._settings.filter_limits),
             exclude_ids=frozenset((request.item_id, *request.exclude_ids)),
             min_score=request.min_score,
             with_items=bool(request.fields),

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from ingest.events import Event
+from ingest.metrics import PROFILES
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import HistoryEntry
 from serving.answers import ProfileInfo
+from serving.learned import Learned
 from serving.live import View
 from serving.profile import Profile, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
 from serving.vectors import PositionCache, VectorCache
 
 MOST_KEPT = 5_000  # about 10 kB each
 
-_Mark = tuple[int, int | None, int]
+_Mark = tuple[int, int | None, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class Tastes:
     def __init__(self, ledger: Ledger, settings: Settings, vectors: VectorCache | None = None) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._learned = Learned(ledger, settings)
         self._vectors = VectorCache() if vectors is None else vectors
         self._kept: OrderedDict[tuple[str, str, bool], tuple[_Mark, Taste]] = OrderedDict()
         self._lock = Lock()
@@ -51,14 +54,17 @@ class Tastes:
         """The taste of a user; an unknown user has none, which is no error."""
         if not (with_seen and with_profile and self._settings.embedded):
             # Elsewhere other processes place items, and nothing tells this one that a kept taste has grown old.
+            PROFILES.labels("not_kept").inc()
             return self._read(view, user_id, with_seen, with_profile, with_sparse)
         key = (view.generation.name, user_id, with_sparse)
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
-        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id))
+        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), id(self._learned.settings()))
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and kept[0] == mark:
+            PROFILES.labels("hit").inc()
             return kept[1]
+        PROFILES.labels("miss").inc()
         taste = self._read(view, user_id, with_seen, with_profile, with_sparse)
         with self._lock:
             self._kept[key] = (mark, taste)
@@ -76,7 +82,7 @@ class Tastes:
         events = self._ledger.events
         history = events.history(user_id, view.generation.name, self._settings.history_limit)
         seen = self._seen(user_id, history) if with_seen else ()
-        weighed = weigh(history, self._settings)
+        weighed = weigh(history, self._learned.settings())
         profile = build_profile(weighed, self._vectors.of_history(view, history)) if with_profile else None
         sparse = self._sparse(weighed) if with_sparse else None
         info = ProfileInfo(events=len(history), used=_used(profile, sparse))
@@ -96,7 +102,7 @@ class Tastes:
         history = [HistoryEntry(event=event, version=None) for event in events]
         item_ids = tuple(dict.fromkeys(event.item_id for event in events))
         vectors = view.collection.vectors(item_ids)
-        weighed = weigh(history, self._settings)
+        weighed = weigh(history, self._learned.settings())
         profile = build_profile(weighed, vectors)
         sparse = self._sparse(weighed) if with_sparse else None
         unknown = sum(event.item_id not in vectors for event in events)

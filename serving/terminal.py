@@ -46,6 +46,16 @@ def show_answer(title: str, answer: Mapping[str, Any], *, as_json: bool) -> None
     console.print(table)
 
 
+def show_facets(facets: Mapping[str, Mapping[str, Any]]) -> None:
+    """How the best items are spread over attributes."""
+    table = Table(title="facets", title_justify="left")
+    for column in ("attribute", "items", "values"):
+        table.add_column(column, justify="right" if column == "items" else "left")
+    for name, facet in facets.items():
+        table.add_row(name, str(facet["items"]), Text(_spread(facet)))
+    console.print(table)
+
+
 def show_history(title: str, events: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
     """Past events, newest first."""
     table = Table(title=title, title_justify="left")
@@ -72,9 +82,31 @@ def show_generations(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
     console.print(table)
 
 
+def show_keys(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """API keys by what may be shown of them."""
+    if as_json:
+        print_json({"keys": rows})
+        return
+    table = Table(title="keys", title_justify="left")
+    for column in ("id", "name", "scopes", "made", "revoked"):
+        table.add_column(column)
+    for row in rows:
+        revoked = f"{row['revoked_at']:%Y-%m-%d %H:%M}" if row["revoked_at"] else "-"
+        table.add_row(
+            row["id"], Text(row["name"]), " ".join(row["scopes"]), f"{row['created_at']:%Y-%m-%d %H:%M}", revoked
+        )
+    console.print(table)
+
+
 def _title(item: Mapping[str, Any]) -> str:
     fields = item.get("fields") or {}
     return str(fields.get("title") or item["item_id"])
+
+
+def _spread(facet: Mapping[str, Any]) -> str:
+    if "values" in facet:
+        return ", ".join(f"{one['value']} {one['count']}" for one in facet["values"])
+    return f"{facet['min']:g} to {facet['max']:g}" if "min" in facet else "-"
 
 
 def _reasons(item: Mapping[str, Any]) -> str:

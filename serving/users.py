@@ -10,7 +10,6 @@ from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import ErasureReceipt, HistoryEntry
 from serving.live import LiveIndex
-from serving.log_writer import LogWriter
 from serving.profile import Weighed, weigh
 from serving.recommend import Recommender
 
@@ -54,13 +53,11 @@ class Users:
         live: LiveIndex,
         settings: Settings,
         recommender: Recommender,
-        log: LogWriter | None = None,
     ) -> None:
         self._ledger = ledger
         self._live = live
         self._settings = settings
         self._recommender = recommender
-        self._log = log
 
     def history(self, user_id: str) -> list[PastEvent]:
         """The events that count, newest first; empty for an unknown user."""
@@ -95,10 +92,9 @@ class Users:
     def erase(self, user_id: str) -> ErasureReceipt:
         """Remove the user's events, log entries and what is kept in memory; a salted tombstone stays."""
         check_id(user_id, "user_id")
-        if self._log is not None:
-            self._log.forget(user_id)  # first, so that nothing still waiting is written after the ledger's part
-        self._recommender.forget(user_id)
-        return self._ledger.users.delete(user_id)
+        receipt = self._ledger.users.delete(user_id)
+        self._recommender.forget(user_id)  # after: nothing of the user can be read into it any more
+        return receipt
 
     def _weighed(self, user_id: str) -> tuple[str, list[Weighed]]:
         check_id(user_id, "user_id")

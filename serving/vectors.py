@@ -32,6 +32,17 @@ class VectorCache:
             found.update(fetched)
         return found
 
+    def of_items(self, view: View, item_ids: Sequence[str], mark: int) -> dict[str, Vector]:
+        """The vectors of those items, kept while `mark`, which counts this process's placements, stays the same."""
+        keys = {item_id: (view.generation.name, item_id, -1 - mark) for item_id in item_ids}
+        found = self._known(keys)
+        missing = [item_id for item_id in item_ids if item_id not in found]
+        if missing:
+            fetched = view.collection.vectors(missing)
+            self._keep({keys[item_id]: vector for item_id, vector in fetched.items()})
+            found.update(fetched)
+        return found
+
     def __len__(self) -> int:
         return len(self._vectors)
 

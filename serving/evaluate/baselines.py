@@ -2,33 +2,37 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 
+from ingest.encoder.protocol import Vectors
 from ingest.settings import Settings
 from serving.evaluate.lenskit_models import LENSKIT_MODELS
 from serving.evaluate.metrics import Floats
 from serving.evaluate.text_match import fit_bm25
-from serving.evaluate.trial import Trial
+from serving.evaluate.trial import Scorer, Trial
 
-Scorer = Callable[[int], Floats]  # from an asked user's place to a score for every item; NaN: it cannot tell
 Fit = Callable[[], Scorer]
 
 RECENT = "popularity-recent"
 BM25 = "bm25"
+PLAIN_MEAN = "plain-mean"
 
 
-def available(trial: Trial, texts: Sequence[str], settings: Settings) -> Mapping[str, Fit]:
-    """The baselines that can be fitted here, unfitted; `texts` are what is embedded, by item.
+def available(
+    trial: Trial, texts: Sequence[str], vectors: Callable[[], Vectors], settings: Settings
+) -> Mapping[str, Fit]:
+    """The baselines that can be fitted here, unfitted; by item, `texts` are what is embedded, and `vectors` as what.
 
     Recent popularity needs times; models whose library is not installed are left out, see `missing_libraries`.
     """
-    found: dict[str, Fit] = {}
+    found: dict[str, Fit] = {PLAIN_MEAN: lambda: fit_plain_mean(trial, vectors())}
     if any(event.timestamp is not None for event in trial.positives):
         found[RECENT] = lambda: fit_recent(trial, settings.popularity_days)
     if find_spec("lenskit") is not None:
-        found |= {name: _bind(fit, trial) for name, fit in LENSKIT_MODELS.items()}
+        found |= {name: partial(fit, trial) for name, fit in LENSKIT_MODELS.items()}
     if find_spec("bm25s") is not None:
         found[BM25] = lambda: fit_bm25(trial, texts)
     return found
@@ -50,8 +54,15 @@ def fit_recent(trial: Trial, days: float) -> Scorer:
         if event.timestamp is not None and event.timestamp >= since
     }
     counts = np.bincount(np.array([item for _, item in recent]), minlength=len(trial.items)).astype(np.float64)
-    return lambda _: counts
+    return Scorer(lambda _: counts)
 
 
-def _bind(fit: Callable[[Trial], Scorer], trial: Trial) -> Fit:
-    return lambda: fit(trial)
+def fit_plain_mean(trial: Trial, vectors: Vectors) -> Scorer:
+    """The cosine with the mean of the liked items' vectors, as the encoder gives them: the simplest thing."""
+
+    def scores(user: int) -> Floats:
+        liked = trial.liked[user]
+        mean = vectors[liked].mean(axis=0) if len(liked) else np.zeros(vectors.shape[1])
+        return np.asarray(vectors @ mean, dtype=np.float64)
+
+    return Scorer(scores)

@@ -1,7 +1,7 @@
 """The offline evaluation: every strategy is asked for the same users from the same training events, and judged."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +11,38 @@ from ingest.errors import InvalidInputError
 from ingest.events import Event
 from ingest.files import FileSource
 from ingest.readers import Progress, RowError
+from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from serving.evaluate.baselines import Scorer, available, missing_libraries
-from serving.evaluate.judge import LONGEST, judge, slice_descriptions
+from serving.candidates import MOST_EXCLUDED
+from serving.evaluate.baselines import available, missing_libraries
+from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions
 from serving.evaluate.metrics import EMPTY, Integers
 from serving.evaluate.progress import Bars, silent
 from serving.evaluate.report import Report, StrategyResult, best_first
 from serving.evaluate.split import split_events
-from serving.evaluate.trial import Trial, best, make_trial
+from serving.evaluate.trial import Scorer, Trial, best, make_trial
 from serving.evaluate.workspace import (
     build_generation,
     documents,
     shared_embeddings,
     take_in_events,
     take_in_items,
+    text_vectors,
     workspace,
 )
 from serving.live import LiveIndex
-from serving.recommend import STRATEGIES, Recommender, RecommendRequest
-
-Lists = Mapping[str, Integers]  # by strategy, (users, LONGEST) places, filled up with EMPTY
+from serving.recommend import Recommender
+from serving.request import BLEND, INTERESTS, STRATEGIES, RecommendRequest
 
 SHOWN_EVERY = 10_000  # rows between two looks at the bar
+
+# What a strategy is worth without one of its parts: the strategy, and the settings that take the part away.
+ABLATIONS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "text": (INTERESTS, {"interests_prior": 0.0}),
+    "blend-without-prior": (BLEND, {"blend_prior": 0.0}),
+    "blend-without-text": (BLEND, {"blend_text": 0.0}),
+}
+OWN = (*STRATEGIES, *ABLATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +71,23 @@ def evaluate(
     """
     with workspace(settings) as catalogue:
         refused_items = take_in_items(catalogue, items, bars)
-        given, refused_events = _read_events(catalogue.settings, events, bars)
+        given, refused_events = read_events(catalogue.settings, events, bars)
         texts = {one.item.item_id: one.text for page in documents(catalogue) for one in page}
         split = split_events(given, texts.keys(), catalogue.settings, kind=options.split, seed=options.seed)
         trial = make_trial(split, list(texts), users=options.users, seed=options.seed)
-        fits = available(trial, [texts[item_id] for item_id in trial.items], catalogue.settings)
-        chosen = _chosen(options.strategies, (*STRATEGIES, *fits))
+        ordered = [texts[item_id] for item_id in trial.items]
+        fits = available(trial, ordered, lambda: text_vectors(catalogue, trial.items), catalogue.settings)
+        chosen = _chosen(options.strategies, (*OWN, *fits))
         take_in_events(catalogue, split.train, bars)
         with shared_embeddings(catalogue, options.home):
             build_generation(catalogue, bars)
-        lists = _ask_akin(catalogue, trial, [name for name in STRATEGIES if name in chosen], bars)
-        lists |= {name: _ask_baseline(name, fits[name], trial, bars) for name in fits if name in chosen}
-        results = _judged(catalogue, trial, lists, bars)
+        lists = {name: _ask_akin(catalogue, trial, name, bars) for name in OWN if name in chosen}
+        notes: dict[str, str] = {}
+        for name in fits:
+            if name in chosen:
+                lists[name], notes[name] = _ask_baseline(name, fits[name], trial, bars)
+        results = _judged(catalogue, trial, lists, notes, bars)
+        learned = catalogue.ledger.taste.blend().under(catalogue.settings)
     return Report(
         split=split.kind,
         split_description=split.description,
@@ -82,12 +97,13 @@ def evaluate(
         held_out=sum(map(len, trial.relevant)),
         seed=trial.seed,
         slices=slice_descriptions(trial),
-        notes=_notes(refused_items, refused_events),
+        notes=(*_notes(refused_items, refused_events), _learned(learned)),
         strategies=best_first(results),
     )
 
 
-def _read_events(settings: Settings, source: FileSource, bars: Bars) -> tuple[list[Event], int]:
+def read_events(settings: Settings, source: FileSource, bars: Bars) -> tuple[list[Event], int]:
+    """All events of a file, and how many rows were refused."""
     given: list[Event] = []
     refused = 0
     with bars("events") as show:
@@ -109,46 +125,66 @@ def _chosen(named: Collection[str] | None, known: Sequence[str]) -> frozenset[st
     return frozenset(known if named is None else named)
 
 
-def _ask_akin(catalogue: Catalogue, trial: Trial, strategies: Sequence[str], bars: Bars) -> dict[str, Integers]:
+def _ask_akin(catalogue: Catalogue, trial: Trial, name: str, bars: Bars) -> Lists:
     """What the API would answer; nothing is logged."""
+    strategy, without = ABLATIONS.get(name, (name, {}))
     live = LiveIndex(catalogue.ledger, catalogue.index, catalogue.encoders)
-    recommender = Recommender(catalogue.ledger, live, catalogue.settings)
+    recommender = Recommender(catalogue.ledger, live, catalogue.settings.model_copy(update=dict(without)))
     place = trial.place
-    lists = {}
-    for strategy in strategies:
-        found = np.full((len(trial.users), LONGEST), EMPTY, dtype=np.int64)
-        with bars(strategy) as show:
-            for row, user in enumerate(trial.users):
-                request = RecommendRequest(user_id=user, strategy=strategy, limit=LONGEST, exclude_seen=True)
-                answer = recommender.recommend(request)
-                found[row, : len(answer.items)] = [place[item.item_id] for item in answer.items]
-                show(row + 1, len(trial.users))
-        lists[strategy] = found
-    return lists
+
+    def ask(row: int, excluded: tuple[str, ...] = ()) -> list[int]:
+        request = RecommendRequest(
+            user_id=trial.users[row], strategy=strategy, limit=LONGEST, exclude_seen=True, exclude_ids=excluded
+        )
+        return [place[item.item_id] for item in recommender.recommend(request).items]
+
+    warm = tuple(trial.items[place] for place in np.flatnonzero(trial.audience).tolist())
+    whole = _asked(name, range(len(trial.users)), ask, trial, bars)
+    # The index takes so many exclusions in one question; beyond them this would be a scan for every user.
+    if len(warm) > MOST_EXCLUDED or not len(asked_for_cold(trial)):
+        return Lists(whole=whole)
+    return Lists(whole=whole, cold=_asked(name, asked_for_cold(trial), lambda row: ask(row, warm), trial, bars))
 
 
-def _ask_baseline(name: str, fit: Callable[[], Scorer], trial: Trial, bars: Bars) -> Integers:
+def _ask_baseline(name: str, fit: Callable[[], Scorer], trial: Trial, bars: Bars) -> tuple[Lists, str]:
     with bars(f"{name} (training)") as show:
-        scores = fit()
+        scorer = fit()
         show(1, 1)
+    warm = np.flatnonzero(trial.audience)
+
+    def ask(row: int, *excluded: Integers) -> Integers:
+        return best(scorer.scores(row), np.concatenate([trial.seen[row], *excluded]), LONGEST)
+
+    whole = _asked(name, range(len(trial.users)), ask, trial, bars)
+    cold = _asked(name, asked_for_cold(trial), lambda row: ask(row, warm), trial, bars)
+    return Lists(whole=whole, cold=cold), scorer.note
+
+
+def _asked(
+    name: str, rows: Sequence[int] | Integers, ask: Callable[[int], Sequence[int] | Integers], trial: Trial, bars: Bars
+) -> Integers:
+    """The lists of those users; the rows of the others stay EMPTY."""
     found = np.full((len(trial.users), LONGEST), EMPTY, dtype=np.int64)
     with bars(name) as show:
-        for row in range(len(trial.users)):
-            found[row] = best(scores(row), trial.seen[row], LONGEST)
-            show(row + 1, len(trial.users))
+        for done, row in enumerate(rows, start=1):
+            places = ask(int(row))
+            found[row, : len(places)] = places
+            show(done, len(rows))
     return found
 
 
-def _judged(catalogue: Catalogue, trial: Trial, lists: Lists, bars: Bars) -> list[StrategyResult]:
+def _judged(
+    catalogue: Catalogue, trial: Trial, lists: Mapping[str, Lists], notes: Mapping[str, str], bars: Bars
+) -> list[StrategyResult]:
     view = LiveIndex(catalogue.ledger, catalogue.index, catalogue.encoders).current()
-    shown = np.unique(np.concatenate([found.ravel() for found in lists.values()]))
+    shown = np.unique(np.concatenate([found.whole.ravel() for found in lists.values()]))
     ids = [trial.items[place] for place in shown.tolist() if place != EMPTY]
     place = trial.place
     vectors = {place[item_id]: vector for item_id, vector in view.collection.vectors(ids).items()}
     results: list[StrategyResult] = []
     with bars("intervals") as show:
         for name, found in lists.items():
-            results.append(judge(name, found, trial, vectors, is_akin=name in STRATEGIES))
+            results.append(judge(name, found, trial, vectors, is_akin=name in OWN, note=notes.get(name, "")))
             show(len(results), len(lists))
     return results
 
@@ -162,3 +198,7 @@ def _notes(refused_items: int, refused_events: int) -> tuple[str, ...]:
     if missing := missing_libraries():
         notes.append(f"without the baselines of {', '.join(missing)}: pip install 'akin[evaluate]' adds them")
     return tuple(notes)
+
+
+def _learned(weights: BlendWeights) -> str:
+    return "weights in force: " + ", ".join(f"{name} {value:g}" for name, value in asdict(weights).items())

@@ -1,6 +1,7 @@
 """From one strategy's lists to its result: the same measures for all users, and for the slices of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,35 +25,59 @@ from serving.evaluate.trial import Trial
 CUTOFFS = (10, 20)
 LONGEST = max(CUTOFFS)
 COLD_USER_EVENTS = 5
-SLICES = ("cold items", "cold users", "short histories", "long histories")
+MOST_ASKED_FOR_COLD = 500
+SLICES = ("cold items", "cold items alone", "cold users", "short histories", "long histories")
 
 
-def judge(name: str, lists: Integers, trial: Trial, vectors: Mapping[int, Vector], *, is_akin: bool) -> StrategyResult:
-    """Measure `(users, 20)` lists of places. `vectors` are the unit text vectors of the items in the lists."""
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """What one strategy answered, `(users, 20)` places each: of all items, and of the cold ones where those were asked.
+
+    Rows of `cold` are EMPTY for users who were not asked; None: nobody was.
+    """
+
+    whole: Integers
+    cold: Integers | None = None
+
+
+def judge(
+    name: str, lists: Lists, trial: Trial, vectors: Mapping[int, Vector], *, is_akin: bool, note: str = ""
+) -> StrategyResult:
+    """Measure a strategy's lists. `vectors` are the unit text vectors of the items in them."""
     estimate = partial(_estimates, seed=trial.seed)
-    beyond = _beyond_accuracy(lists[:, : CUTOFFS[0]], trial, vectors)
+    beyond = _beyond_accuracy(lists.whole, trial, vectors)
     slices = {}
     for part, (users, relevant) in slice_members(trial).items():
-        values = _accuracy(lists[users], [relevant[user] for user in users])
-        slices[part] = Slice(users=len(users), measures=estimate(values))
+        asked = lists.cold if part == SLICES[1] else lists.whole
+        counted = users[:0] if asked is None else users
+        values = _accuracy((lists.whole if asked is None else asked)[counted], [relevant[user] for user in counted])
+        slices[part] = Slice(users=len(counted), measures=estimate(values))
     return StrategyResult(
         name=name,
         is_akin=is_akin,
-        measures=estimate(_accuracy(lists, trial.relevant) | beyond),
-        coverage={f"coverage@{k}": coverage(lists[:, :k], len(trial.items)) for k in CUTOFFS},
+        measures=estimate(_accuracy(lists.whole, trial.relevant) | beyond),
+        coverage={f"coverage@{k}": coverage(lists.whole[:, :k], len(trial.items)) for k in CUTOFFS},
         slices=slices,
+        note=note,
     )
+
+
+def asked_for_cold(trial: Trial) -> Integers:
+    """The users who are asked a second time, for cold items alone."""
+    return slice_members(trial)[SLICES[1]][0]
 
 
 def slice_members(trial: Trial) -> Mapping[str, tuple[Integers, Sequence[Integers]]]:
     """By slice, the users in it and what is relevant to every user there."""
     cold = tuple(places[trial.audience[places] == 0] for places in trial.relevant)
     middle = np.median(trial.events)
+    seekers = np.flatnonzero([len(places) > 0 for places in cold])
     return {
-        SLICES[0]: (np.flatnonzero([len(places) > 0 for places in cold]), cold),
-        SLICES[1]: (np.flatnonzero(trial.events < COLD_USER_EVENTS), trial.relevant),
-        SLICES[2]: (np.flatnonzero(trial.events <= middle), trial.relevant),
-        SLICES[3]: (np.flatnonzero(trial.events > middle), trial.relevant),
+        SLICES[0]: (seekers, cold),
+        SLICES[1]: (seekers[:MOST_ASKED_FOR_COLD], cold),
+        SLICES[2]: (np.flatnonzero(trial.events < COLD_USER_EVENTS), trial.relevant),
+        SLICES[3]: (np.flatnonzero(trial.events <= middle), trial.relevant),
+        SLICES[4]: (np.flatnonzero(trial.events > middle), trial.relevant),
     }
 
 
@@ -60,10 +85,11 @@ def slice_descriptions(trial: Trial) -> Mapping[str, str]:
     """What each slice holds, in words."""
     middle = f"{np.median(trial.events):g}"
     return {
-        SLICES[0]: "only held-out items without a training event count, and only users who have one",
-        SLICES[1]: f"users with fewer than {COLD_USER_EVENTS} training events",
-        SLICES[2]: f"users with at most {middle} training events, the median",
-        SLICES[3]: f"users with more than {middle} training events",
+        SLICES[0]: "all items are ranked; only held-out ones without a training event count, and only users with such",
+        SLICES[1]: "the same sought, and only items without a training event ranked",
+        SLICES[2]: f"users with fewer than {COLD_USER_EVENTS} training events",
+        SLICES[3]: f"users with at most {middle} training events, the median",
+        SLICES[4]: f"users with more than {middle} training events",
     }
 
 
@@ -80,11 +106,13 @@ def _accuracy(lists: Integers, relevant: Sequence[Integers]) -> dict[str, Floats
 
 
 def _beyond_accuracy(lists: Integers, trial: Trial, vectors: Mapping[int, Vector]) -> dict[str, Floats]:
-    spread = [diversity([vectors[place] for place in places if place in vectors]) for places in lists.tolist()]
-    return {
-        f"novelty@{CUTOFFS[0]}": novelty(lists, trial.share),
-        f"diversity@{CUTOFFS[0]}": np.array(spread, dtype=np.float64),
-    }
+    values: dict[str, Floats] = {}
+    for k in CUTOFFS:
+        shown = lists[:, :k]
+        spread = [diversity([vectors[place] for place in places if place in vectors]) for places in shown.tolist()]
+        values[f"novelty@{k}"] = novelty(shown, trial.share)
+        values[f"diversity@{k}"] = np.array(spread, dtype=np.float64)
+    return values
 
 
 def _estimates(values: Mapping[str, Floats], *, seed: int) -> Measures:

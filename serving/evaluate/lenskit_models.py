@@ -1,57 +1,113 @@
 """Popularity, item-kNN, EASE and ALS as LensKit has them, fitted to the positive training events.
 
-Their settings are common ones and the same for every catalogue: nothing is tuned on what is held out.
+The ridge of EASE is tuned for every catalogue on a part of the training events; the other settings are common ones and
+the same everywhere. Nothing is tuned on what is held out.
 """
 
 # ruff: noqa: PLC0415 - LensKit is an extra, and brings torch: only an evaluation imports it
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from serving.evaluate.metrics import Floats
-from serving.evaluate.trial import Trial
+from serving.evaluate.metrics import Floats, Integers, ndcg
+from serving.evaluate.trial import Scorer, Trial, best
 
 NEIGHBOURS = 100
 EASE_REGULARIZATION = 200.0
+RIDGES = (12.5, 25.0, 50.0, 100.0, EASE_REGULARIZATION, 400.0, 800.0, 1600.0)
 FACTORS = 64
+LEAST_LIKED, VALIDATED, CUTOFF = 5, 500, 10
 
 
-def fit_popularity(trial: Trial) -> Callable[[int], Floats]:
+def fit_popularity(trial: Trial) -> Scorer:
     """How many users liked an item."""
     from lenskit.basic import PopScorer
 
     model = _trained(PopScorer(score="count"), trial)
     scores = _scores(model(items=_catalogue(trial)))
-    return lambda _: scores
+    return Scorer(lambda _: scores)
 
 
-def fit_item_knn(trial: Trial) -> Callable[[int], Floats]:
+def fit_item_knn(trial: Trial) -> Scorer:
     """Item-item cosine, summed over the nearest of the history (Deshpande and Karypis 2004)."""
     from lenskit.knn import ItemKNNScorer
 
     return _by_history(ItemKNNScorer(feedback="implicit", max_nbrs=NEIGHBOURS), trial)
 
 
-def fit_ease(trial: Trial) -> Callable[[int], Floats]:
-    """The linear autoencoder in closed form (Steck 2019). Holds `items x items` float32, twice while it is fitted."""
+def fit_ease(trial: Trial) -> Scorer:
+    """The linear autoencoder in closed form (Steck 2019), its ridge the best of `RIDGES` on a validation cut.
+
+    Holds `items x items` float32, twice while it is fitted.
+    """
+    known, sought = _validation(trial)
+    tried: dict[float, float] = {}
+
+    def gain(place: int) -> float:
+        ridge = RIDGES[place]
+        if ridge not in tried:
+            scores = _ease(_without(trial, sought), ridge, known)
+            tried[ridge] = _gain(scores, known, sought)
+        return tried[ridge]
+
+    place = RIDGES.index(EASE_REGULARIZATION)
+    if sought:
+        place = climbed(gain, place, len(RIDGES))
+    found = ", ".join(f"{ridge:g}: {value:.4f}" for ridge, value in sorted(tried.items()))
+    note = f"regularization {RIDGES[place]:g}" + (f" by nDCG@10 on a validation cut ({found})" if found else "")
+    return Scorer(_ease(trial, RIDGES[place], dict(enumerate(trial.liked))), note)
+
+
+def climbed(gain: Callable[[int], float], place: int, places: int) -> int:
+    """Go on to a neighbouring place as long as that gains more; what is on a single hill ends on its top."""
+    for step in (1, -1):
+        while 0 <= place + step < places and gain(place + step) > gain(place):
+            place += step
+    return place
+
+
+def _ease(trial: Trial, ridge: float, histories: Mapping[int, Integers]) -> Callable[[int], Floats]:
     from lenskit.knn import EASEScorer
 
-    model = _trained(EASEScorer(regularization=EASE_REGULARIZATION), trial)
-    weights = model.weights
+    weights = _trained(EASEScorer(regularization=ridge), trial).weights
     # What the model's own call computes, without reading all of its weights for each user.
-    return lambda user: weights[trial.liked[user]].sum(axis=0, dtype=np.float64)
+    return lambda user: weights[histories[user]].sum(axis=0, dtype=np.float64)
 
 
-def fit_als(trial: Trial) -> Callable[[int], Floats]:
+def _validation(trial: Trial) -> tuple[dict[int, Integers], dict[int, Integers]]:
+    """What is left of the liked items of some asked users, and the last fifth of them, which is sought."""
+    known: dict[int, Integers] = {}
+    sought: dict[int, Integers] = {}
+    for user, liked in enumerate(trial.liked):
+        if len(liked) >= LEAST_LIKED and len(sought) < VALIDATED:
+            last = max(1, len(liked) // 5)
+            known[user], sought[user] = liked[:-last], liked[-last:]
+    return known, sought
+
+
+def _without(trial: Trial, sought: Mapping[int, Integers]) -> Trial:
+    gone = {(int(trial.asked_as[user]), place) for user, places in sought.items() for place in places.tolist()}
+    kept = [pair for pair in map(tuple, trial.pairs.tolist()) if pair not in gone]
+    return replace(trial, pairs=np.array(kept, dtype=np.int64).reshape(-1, 2))
+
+
+def _gain(scores: Callable[[int], Floats], known: Mapping[int, Integers], sought: Mapping[int, Integers]) -> float:
+    lists = [best(scores(user), known[user], CUTOFF) for user in sought]
+    hits = np.array([np.isin(found, places) for found, places in zip(lists, sought.values(), strict=True)])
+    return float(ndcg(hits, np.array([len(places) for places in sought.values()])).mean())
+
+
+def fit_als(trial: Trial) -> Scorer:
     """Factors of implicit feedback by alternating least squares (Hu, Koren and Volinsky 2008)."""
     from lenskit.als import ImplicitMFScorer
 
     return _by_history(ImplicitMFScorer(embedding_size=FACTORS), trial)
 
 
-LENSKIT_MODELS: Mapping[str, Callable[[Trial], Callable[[int], Floats]]] = {
+LENSKIT_MODELS: Mapping[str, Callable[[Trial], Scorer]] = {
     "popularity": fit_popularity,
     "item-knn": fit_item_knn,
     "ease": fit_ease,
@@ -59,7 +115,7 @@ LENSKIT_MODELS: Mapping[str, Callable[[Trial], Callable[[int], Floats]]] = {
 }
 
 
-def _by_history(model: Any, trial: Trial) -> Callable[[int], Floats]:
+def _by_history(model: Any, trial: Trial) -> Scorer:
     from lenskit.data import ItemList, RecQuery
 
     _trained(model, trial)
@@ -69,7 +125,7 @@ def _by_history(model: Any, trial: Trial) -> Callable[[int], Floats]:
         query = RecQuery(user_id=int(trial.asked_as[user]), history_items=ItemList(item_ids=trial.liked[user]))
         return _scores(model(query, catalogue))
 
-    return scores
+    return Scorer(scores)
 
 
 def _trained(model: Any, trial: Trial) -> Any:

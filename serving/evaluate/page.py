@@ -29,7 +29,8 @@ def html_page(report: Report) -> str:
     """The whole page; akin's strategies are marked by colour."""
     sentences = "".join(f"<p>{escape(line)}</p>" for line in summary(report).splitlines())
     plots = "".join(f"<h3>{escape(name)}</h3>{bars(report.strategies, name)}" for name in PLOTS)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
+    fitted = (f"{result.name}: {result.note}" for result in report.strategies if result.note)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in (*fitted, *report.notes))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>akin: offline evaluation</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

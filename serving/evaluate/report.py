@@ -38,12 +38,14 @@ class StrategyResult:
     measures: Measures
     coverage: Mapping[str, float]
     slices: Mapping[str, Slice]
+    note: str = ""  # what has to be known of how it was fitted
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, the interval of a measure under its name with `_low` and `_high`."""
         slices = {name: {"users": part.users, **_flat(part.measures)} for name, part in self.slices.items()}
         coverage = {name: round(value, DIGITS) for name, value in self.coverage.items()}
-        return {"akin": self.is_akin, **_flat(self.measures), **coverage, "slices": slices}
+        note = {"note": self.note} if self.note else {}
+        return {"akin": self.is_akin, **note, **_flat(self.measures), **coverage, "slices": slices}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ Histories = dict[str, list[Event]]  # each user's events in their order
 KINDS = ("auto", "global", "user", "random")
 HELD_OUT_SHARE = 0.2
 LEAST_POSITIVES = 5
+LEAST_ASKED = 50  # fewer users than that after a cut in time say nothing, and `auto` asks every user instead
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
@@ -46,12 +47,13 @@ def split_events(
 ) -> Split:
     """Split events given in file order; only users with five positive events or more are asked about.
 
-    `user`, which `auto` takes, holds out the last 20 % of each user's positives, at least one, in the order of time and
-    then of the file, and all that follows the first of them. `global` cuts once, at the time that leaves the last 20 %
-    of all positives, so that nobody's past is told by what others did later; it needs a time for every event. `random`
-    draws each user's order instead: it lets training see the future, which flatters every method that learns, and is
-    there to compare with figures published that way. Positives on items outside `item_ids` do not count. Raises
-    InvalidInputError when the kind does not fit the events or leaves nobody to ask about.
+    `global` cuts once, at the time that leaves the last 20 % of all positives, so that nobody's past is told by what
+    others did later; it needs a time for every event. `user` holds out the last 20 % of each user's positives, at least
+    one, in the order of time and then of the file, and all that follows the first of them. `random` draws each user's
+    order instead: it lets training see the future, which flatters every method that learns, and is there to compare
+    with figures published that way. `auto` is `global` where every event has a time and the cut leaves at least 50
+    users to ask about, else `user`. Positives on items outside `item_ids` do not count. Raises InvalidInputError when
+    the kind does not fit the events or leaves nobody to ask about.
     """
     if kind not in KINDS:
         raise InvalidInputError("unknown_split", f"split is one of {', '.join(KINDS)}", "split")
@@ -66,15 +68,21 @@ def split_events(
             shuffle(histories[user])
     liked = {event.event_id for history in histories.values() for event in positives(history, settings)}
     liked = {event.event_id for event in events if event.event_id in liked and event.item_id in item_ids}
-    if kind == "global":
-        found = _global(histories, liked)
-    else:
-        found = _by_user("random" if kind == "random" else "user", histories, liked)
+    found = _cut(kind, histories, liked)
     if not found.relevant:
         raise InvalidInputError(
             "too_few_events", f"no user has {LEAST_POSITIVES} positive events on known items and one held out"
         )
     return found
+
+
+def _cut(kind: str, histories: Histories, liked: Collection[str]) -> Split:
+    timed = all(event.timestamp for history in histories.values() for event in history)
+    if kind == "global" or (kind == "auto" and timed and liked):
+        found = _global(histories, liked)
+        if kind == "global" or len(found.relevant) >= LEAST_ASKED:
+            return found
+    return _by_user("random" if kind == "random" else "user", histories, liked)
 
 
 def positives(history: Sequence[Event], settings: Settings) -> Iterator[Event]:

@@ -18,7 +18,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print(Text(summary(report)))
     console.print(_overall(report.strategies))
     console.print(_slices(report))
-    for note in (*(f"{name}: {words}" for name, words in report.slices.items()), *report.notes):
+    fitted = (f"{result.name}: {result.note}" for result in report.strategies if result.note)
+    for note in (*(f"{name}: {words}" for name, words in report.slices.items()), *fitted, *report.notes):
         console.print(Text(note, style="dim"))
 
 

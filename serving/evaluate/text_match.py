@@ -1,20 +1,20 @@
 """BM25 with a history's texts as the query: what plain word matching would recommend."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from serving.evaluate.metrics import Floats
-from serving.evaluate.trial import Trial
+from serving.evaluate.trial import Scorer, Trial
 
 
-def fit_bm25(trial: Trial, texts: Sequence[str]) -> Callable[[int], Floats]:
+def fit_bm25(trial: Trial, texts: Sequence[str]) -> Scorer:
     """BM25 (Robertson and Zaragoza 2009, Lucene's variant) over the texts, asked with those of the liked items."""
     import bm25s  # noqa: PLC0415 - an extra: only an evaluation imports it
 
     words = bm25s.tokenize(list(texts), stopwords=None, return_ids=False, show_progress=False)
     if not any(words):  # nothing to index, and nothing to match
-        return lambda _: np.full(len(words), np.nan)
+        return Scorer(lambda _: np.full(len(words), np.nan))
     model = bm25s.BM25(method="lucene")
     model.index(words, show_progress=False)
 
@@ -23,4 +23,4 @@ def fit_bm25(trial: Trial, texts: Sequence[str]) -> Callable[[int], Floats]:
         found = model.get_scores(query) if query else np.zeros(len(words))
         return np.asarray(found, dtype=np.float64)
 
-    return scores
+    return Scorer(scores)

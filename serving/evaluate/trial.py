@@ -1,7 +1,7 @@
 """A split as numbers: items by their place in a drawn order of the catalogue, users by their place among the asked."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,14 @@ import numpy as np
 from ingest.events import Event
 from serving.evaluate.metrics import EMPTY, Floats, Integers
 from serving.evaluate.split import Split
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A fitted baseline: `scores` leads from an asked user's place to a score for every item; NaN: it cannot tell."""
+
+    scores: Callable[[int], Floats]
+    note: str = ""  # what has to be known of how it was fitted
 
 
 @dataclass(frozen=True, kw_only=True)

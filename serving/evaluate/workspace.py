@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ingest.catalogue import Catalogue, open_catalogue
+from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
 from ingest.events import Event
 from ingest.files import FileSource, take_items
@@ -99,6 +102,18 @@ def documents(catalogue: Catalogue) -> Iterator[list[Document]]:
     template = catalogue.settings.text_template
     for page in catalogue.ledger.items.pages(PAGE):
         yield [document(row.item, row.version, template) for row in page]
+
+
+def text_vectors(catalogue: Catalogue, item_ids: Sequence[str]) -> Vectors:
+    """The vectors of those items as the encoder gave them, not centred: `(items, d) float32`, 0 where there is none."""
+    fingerprint, _ = configured_encoder(catalogue.settings, catalogue.ledger, catalogue.encoders)
+    found: dict[str, Vectors] = {}
+    for page in documents(catalogue):
+        known = catalogue.ledger.placements.vectors(fingerprint, [one.content_hash for one in page])
+        found |= {one.item.item_id: known[one.content_hash] for one in page if one.content_hash in known}
+    dimensions = len(next(iter(found.values()))) if found else 1
+    nothing = np.zeros(dimensions, dtype=np.float32)
+    return np.stack([found.get(item_id, nothing) for item_id in item_ids])
 
 
 @contextmanager

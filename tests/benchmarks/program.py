@@ -18,14 +18,14 @@ from tests.reference import MOVIE_ATTRIBUTES
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def environment(home: Path, encoder: Path, port: int) -> dict[str, str]:
+def environment(home: Path, encoder: Path, port: int, attributes: dict[str, str]) -> dict[str, str]:
     """The variables of one installation."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("AKIN_")},
         "AKIN_HOME": str(home),
         "AKIN_ENCODER": str(encoder),
         "AKIN_PORT": str(port),
-        "AKIN_ATTRIBUTES": json.dumps(MOVIE_ATTRIBUTES),
+        "AKIN_ATTRIBUTES": json.dumps(attributes),
         "PYTHONPATH": str(REPOSITORY),
     }
 
@@ -59,10 +59,10 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, encoder: Path) -> Iterator[Running]:
+def running(home: Path, encoder: Path, attributes: dict[str, str] = MOVIE_ATTRIBUTES) -> Iterator[Running]:
     """`akin up`, ready to answer; stopped at the end."""
     port = free_port()
-    variables = environment(home, encoder, port)
+    variables = environment(home, encoder, port, attributes)
     process = subprocess.Popen([sys.executable, "-m", "akin", "up"], env=variables, stderr=subprocess.DEVNULL)
     akin = Running(url=f"http://127.0.0.1:{port}", port=port, process=process, variables=variables)
     try:

@@ -9,7 +9,7 @@ from ingest.errors import UnavailableError
 from ingest.events import Event
 from ingest.items import Item
 from serving.live import LiveIndex
-from serving.recommend import RecommendRequest
+from serving.request import RecommendRequest
 from serving.search import SearchRequest
 from serving.similar import SimilarRequest
 from tests.fakes import FakeClock, HashingEncoder, installation

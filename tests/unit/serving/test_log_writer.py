@@ -1,4 +1,4 @@
-"""The recommendation log is written in the background and names no erased user."""
+"""The recommendation log is written in the background."""
 
 from datetime import UTC, datetime
 
@@ -38,17 +38,6 @@ def test_everything_is_written_at_the_latest_when_it_closes():
         for n in range(1_200):
             writer.add(entry(n))
     assert [one.recommendation_id for one in ledger.written] == [f"r{n}" for n in range(1_200)]
-
-
-def test_an_erased_user_is_not_named_any_more():
-    ledger = Log()
-    writer = LogWriter(ledger)
-    writer.add(entry(1))
-    writer.forget("ann")
-    writer.add(entry(2))
-    writer.add(entry(3, "bob"))
-    writer.flush()
-    assert [one.user_id for one in ledger.written] == [None, None, "bob"]
 
 
 def test_a_ledger_that_is_away_loses_entries_but_nothing_else():

@@ -42,12 +42,14 @@ def test_search_finds_by_text_and_honours_the_filter(akin):
     answer = akin.searcher.search(SearchRequest(query="poetry", limit=4, filter={"eq": {"categories": "shelf1"}}))
     assert topics(answer) == {"poetry"}
     assert all(int(one.item_id.split("-")[1]) % 2 == 1 for one in answer.items)
-    assert {one.source for one in answer.items} == {"semantic"}
+    assert {one.source for one in answer.items} <= {"semantic", "lexical", "hybrid"}
+    assert answer.strategy == "hybrid"
 
 
-def test_search_leans_towards_the_user_as_far_as_asked(akin):
+@pytest.mark.parametrize("mode", ["semantic", "hybrid"])
+def test_search_leans_towards_the_user_as_far_as_asked(akin, mode):
     akin.add_events([event(n, "ann", f"crime-{n}") for n in range(3)])
-    query = {"query": "poetry", "user_id": "ann", "limit": 5}
+    query = {"query": "poetry", "user_id": "ann", "limit": 5, "mode": mode}
     assert topics(akin.searcher.search(SearchRequest(**query, personalization=0.0))) == {"poetry"}
     assert topics(akin.searcher.search(SearchRequest(**query, personalization=1.0))) == {"crime"}
 
@@ -57,7 +59,11 @@ def test_search_leans_towards_the_user_as_far_as_asked(akin):
     [
         (SearchRequest(query="  "), "empty_query"),
         (SearchRequest(query="x" * 2_001), "query_too_long"),
-        (SearchRequest(query="x", mode="lexical"), "mode_not_available"),
+        (SearchRequest(query="x", mode="psychic"), "unknown_mode"),
+        (SearchRequest(query="x", personalization=float("nan")), "invalid_share"),
+        (SearchRequest(query="x", facets=("year", "nobody")), "undeclared_attribute"),
+        (SearchRequest(query="x", facets=("year",), facet_limit=0), "invalid_facet_limit"),
+        (SearchRequest(query="x", facets=tuple("abcdefghijklmnopqrstu")), "too_many_facets"),
         (SearchRequest(query="x", personalization=1.5), "invalid_share"),
     ],
 )

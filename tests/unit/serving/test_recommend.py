@@ -1,23 +1,18 @@
 """Recommendations over a real ledger and a real index: strategies, fallbacks, exclusions, pages."""
 
-import tempfile
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from ingest.errors import InvalidInputError, UnavailableError
 from ingest.events import Event
-from ingest.index.filter_parser import parse_filter
-from ingest.index.filters import matches
 from ingest.items import Item
-from ingest.reconcile import declared_attributes
 from ingest.taste.model import no_model
 from ingest.train import place_taste, train_live
 from serving.inline_history import parse_inline_history
-from serving.recommend import STRATEGIES, RecommendationExpiredError, RecommendRequest
-from tests.fakes import FakeClock, HashingEncoder, installation
+from serving.recommend import RecommendationExpiredError
+from serving.request import RecommendRequest
+from tests.fakes import FakeClock, installation
 
 TOPICS = ("poetry", "crime", "cooking")
 
@@ -38,6 +33,10 @@ def akin(tmp_path):
         yield made
 
 
+def explained_score(one):
+    return sum(reason.share for reason in one.because) + (one.prior or 0)
+
+
 def ids(answer):
     return [one.item_id for one in answer.items]
 
@@ -45,10 +44,10 @@ def ids(answer):
 def test_a_user_gets_items_like_those_they_liked(akin):
     akin.add_events([event("ann", "i0"), event("ann", "i3")])
     answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=5))
-    assert answer.strategy == "mean"
+    assert answer.strategy == "interests"
     assert {int(item_id[1:]) % 3 for item_id in ids(answer)} == {0}
     assert not {"i0", "i3"} & set(ids(answer))
-    assert {one.source for one in answer.items} == {"mean"}
+    assert {one.source for one in answer.items} == {"interests"}
     assert [one.score for one in answer.items] == sorted((one.score for one in answer.items), reverse=True)
 
 
@@ -119,7 +118,7 @@ def test_explanations_add_up_and_name_titles_when_asked(akin):
     akin.add_events([event("ann", "i0"), event("ann", "i1", "view"), event("ann", "i2", "dislike")])
     answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=5, explain=True, fields=("title",)))
     for one in answer.items:
-        assert sum(reason.share for reason in one.because) == pytest.approx(one.score, abs=1e-5)
+        assert explained_score(one) == pytest.approx(one.score, abs=1e-5)
         assert [reason.share for reason in one.because] == sorted((r.share for r in one.because), reverse=True)
         assert {reason.item_id for reason in one.because} == {"i0", "i1", "i2"}
         assert all(reason.title for reason in one.because)
@@ -228,10 +227,22 @@ def test_what_taste_does_not_find_is_filled_up_and_labelled(learned):
     assert set(sources) == {"taste", "popular", "catalogue"}
 
 
+def test_what_fills_up_has_the_scores_of_the_same_strategy(learned):
+    learned.add_events([event("ann", "i0"), event("ann", "i4", "dislike")])  # i5 goes with i4
+    wanted = RecommendRequest(user_id="ann", limit=29, strategy="taste", explain=True)
+    answer = learned.recommender.recommend(wanted)
+    scores = [one.score for one in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert answer.items[0].score > 0 > answer.items[-1].score
+    assert ids(answer)[-1] == "i5"
+    assert all(explained_score(one) == pytest.approx(one.score, abs=1e-5) for one in answer.items)
+    assert len(learned.recommender.recommend(replace(wanted, min_score=0.0)).items) == 27
+
+
 def test_without_trained_items_in_the_history_the_text_answers(learned):
     learned.add_items([item(40, topic="crime")])
     learned.add_events([event("ann", "i40")])
-    assert learned.recommender.recommend(RecommendRequest(user_id="ann")).strategy == "mean"
+    assert learned.recommender.recommend(RecommendRequest(user_id="ann")).strategy == "interests"
     assert learned.recommender.recommend(RecommendRequest(user_id="ann", strategy="taste")).strategy == "popular"
 
 
@@ -239,7 +250,7 @@ def test_when_the_weights_are_gone_the_text_answers(learned):
     learned.add_events([event("ann", "i0")])
     learned.ledger.taste.replace(no_model())
     place_taste(learned.ledger, learned.index)
-    assert learned.recommender.recommend(RecommendRequest(user_id="ann")).strategy == "mean"
+    assert learned.recommender.recommend(RecommendRequest(user_id="ann")).strategy == "interests"
 
 
 def test_a_blends_reasons_name_every_past_event_once(learned):
@@ -249,77 +260,9 @@ def test_a_blends_reasons_name_every_past_event_once(learned):
     assert ids(answer) == ids(plain)
     for one, unexplained in zip(answer.items, plain.items, strict=True):
         assert one.score == pytest.approx(unexplained.score, abs=1e-5)
-        assert sum(reason.share for reason in one.because) == pytest.approx(one.score, abs=1e-5)
+        assert explained_score(one) == pytest.approx(one.score, abs=1e-5)
         assert sorted(reason.item_id for reason in one.because) == ["i0", "i4", "i7"]
         assert all(reason.title for reason in one.because)
-
-
-filters = st.sampled_from(
-    [
-        None,
-        {"eq": {"categories": "poetry"}},
-        {"gte": {"year": 2010}},
-        {"and": [{"eq": {"free": True}}, {"not": {"eq": {"categories": "crime"}}}]},
-        {"or": [{"lt": {"year": 2003}}, {"in": {"categories": ["cooking", "unknown"]}}]},
-        {"or": []},
-    ]
-)
-catalogues = st.lists(
-    st.tuples(st.sampled_from(TOPICS), st.integers(1995, 2020), st.booleans()), min_size=0, max_size=25
-)
-pasts = st.lists(
-    st.tuples(st.sampled_from(["ann", "bob", "cy"]), st.integers(0, 30), st.sampled_from(["like", "view", "dislike"])),
-    max_size=25,
-)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    catalogue=catalogues,
-    past=pasts,
-    filter_=filters,
-    strategy=st.sampled_from(STRATEGIES),
-    limit=st.integers(1, 12),
-    excluded=st.sets(st.integers(0, 25), max_size=6),
-    inline=st.booleans(),
-    trained=st.booleans(),
-)
-def test_no_answer_violates_its_filter_or_exclusions(
-    catalogue, past, filter_, strategy, limit, excluded, inline, trained
-):
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        installation(Path(folder), encoder=HashingEncoder(8), taste_least_users=1) as akin,
-    ):
-        items = [item(n, topic, year=year, free=free) for n, (topic, year, free) in enumerate(catalogue)]
-        akin.add_items(items)
-        akin.add_events([event(user, f"i{n}", type_) for user, n, type_ in past])
-        if trained:
-            learn(akin)
-        history = parse_inline_history([{"item_id": f"i{n}", "type": t} for _, n, t in past], akin.settings)
-        who = {"history": history} if inline else {"user_id": "ann"}
-        exclude_ids = tuple(f"i{n}" for n in excluded)
-        seen = {f"i{n}" for user, n, _ in past if inline or user == "ann"}
-        wanted = RecommendRequest(
-            limit=limit, strategy=strategy, filter=filter_, exclude_ids=exclude_ids, explain=True, **who
-        )
-        typed = parse_filter(filter_, akin.settings.attributes)
-        passing = {one.item_id for one in items if matches(typed, declared_attributes(one, akin.settings.attributes))}
-        allowed = passing - set(exclude_ids) - seen
-
-        answer = akin.recommender.recommend(wanted)
-        pages = list(answer.items)
-        while answer.has_next:
-            answer = akin.recommender.next_page(answer.recommendation_id)
-            pages += answer.items
-        for one in pages:
-            assert (one.because is None) is (one.source in {"popular", "catalogue"})
-            if one.because is not None:
-                assert sum(reason.share for reason in one.because) == pytest.approx(one.score, abs=1e-5)
-        pages = [one.item_id for one in pages]
-
-        assert len(pages) == len(set(pages))
-        assert set(pages) == allowed
 
 
 def test_pages_are_forgotten_after_their_time_and_with_their_user(tmp_path):
@@ -338,3 +281,21 @@ def test_pages_are_forgotten_after_their_time_and_with_their_user(tmp_path):
     pages.keep("e", "request", (), user_id=None, size=1)
     clock.advance(61)
     assert pages.get("e") is None
+
+
+def test_what_is_popular_lately_is_a_part_of_the_score_of_its_own(tmp_path):
+    with installation(tmp_path, interests_prior=0.4) as akin:
+        akin.add_items([item(n) for n in range(30)])
+        akin.add_events([event("ann", "i0")] + [event(user, "i3") for user in "bcd"] + [event("e", "i6")])
+        answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=30, explain=True))
+    prior = {one.item_id: one.prior for one in answer.items}
+    assert prior["i3"] == pytest.approx(0.4)
+    assert 0 < prior["i6"] < prior["i3"]
+    assert prior["i9"] is None
+    assert all(explained_score(one) == pytest.approx(one.score, abs=1e-5) for one in answer.items)
+
+
+def test_mixed_tastes_are_each_found(akin):
+    akin.add_events([event("ann", item_id) for item_id in ("i0", "i3", "i6", "i1", "i4", "i7")])
+    answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=8, strategy="interests"))
+    assert {int(item_id[1:]) % 3 for item_id in ids(answer)} == {0, 1}

@@ -7,7 +7,7 @@ import pytest
 
 from ingest.events import Event
 from ingest.items import Item
-from serving.recommend import RecommendRequest
+from serving.request import RecommendRequest
 from tests.fakes import HashingEncoder, installation
 
 

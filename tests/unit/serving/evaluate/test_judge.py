@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from serving.evaluate.judge import LONGEST, judge, slice_descriptions, slice_members
+from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions, slice_members
 from serving.evaluate.metrics import EMPTY
 from tests.unit.serving.evaluate.examples import small_trial
 
@@ -18,9 +18,9 @@ def lists_of(trial, first):
     return lists
 
 
-def judged(trial, first):
+def judged(trial, first, cold=None):
     vectors = {place: np.eye(10, dtype=np.float32)[place] for place in range(10)}
-    return judge("mean", lists_of(trial, first), trial, vectors, is_akin=True)
+    return judge("mean", Lists(whole=lists_of(trial, first), cold=cold), trial, vectors, is_akin=True)
 
 
 def test_lists_that_begin_with_what_is_sought_are_perfect():
@@ -47,6 +47,15 @@ def test_only_items_without_an_event_count_among_the_cold():
     assert all((trial.audience[relevant[user]] == 0).all() for user in users)
     # dan's held-out item is i7, which nobody has met in training.
     assert [trial.users[user] for user in users] == ["dan"]
+
+
+def test_cold_items_alone_are_judged_by_lists_of_their_own():
+    trial = small_trial()
+    assert [trial.users[user] for user in asked_for_cold(trial)] == ["dan"]
+    cold = lists_of(trial, lambda user: trial.relevant[user])
+    found = judged(trial, lambda _: [], cold).slices["cold items alone"]
+    assert (found.users, found.measures["ndcg@10"].mean) == (1, 1.0)
+    assert judged(trial, lambda _: []).slices["cold items alone"].users == 0
 
 
 def test_every_user_has_either_a_short_or_a_long_history():

@@ -1,0 +1,108 @@
+"""Holding the last of what users liked out of a training, to see afterwards what finds it.
+
+Histories stream through a cut, so that it holds a drawn sample of users and one number per pair, never all events.
+"""
+
+import heapq
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zlib import crc32
+
+import numpy as np
+
+from ingest.events import Event
+from ingest.scoring import Scores, popularity
+from ingest.settings import Settings
+from ingest.weights import SECONDS_PER_DAY, event_weights
+
+SAMPLE = 400
+SHARE = 0.2  # of the positive events is held out
+_LEAST_LIKED = 5
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class HeldOut:
+    """One drawn user: what a training may know of the history, and the liked items it may not."""
+
+    draw: int
+    user_id: str
+    rest: tuple[Event, ...]
+    liked: frozenset[str]
+
+
+class Cut:
+    """Holds out the last fifth of each history's liked items, or, with `since`, whatever happened from then on.
+
+    `newest` is the time of the newest event, None where events have no times.
+    """
+
+    def __init__(
+        self,
+        item_ids: Sequence[str],
+        newest: datetime | None,
+        settings: Settings,
+        *,
+        since: datetime | None = None,
+        sample: int = SAMPLE,
+    ) -> None:
+        self.item_ids = tuple(item_ids)
+        self.newest = newest if since is None else since
+        self._since = since
+        self._columns = {item_id: column for column, item_id in enumerate(item_ids)}
+        self._settings = settings
+        self._most = sample
+        self._sample: list[tuple[int, str, HeldOut]] = []
+        self._met, self._times = array("i"), array("d")
+
+    def training(self, histories: Iterable[Sequence[Event]]) -> Iterator[list[Event]]:
+        """The histories without what is held out."""
+        for history in histories:
+            rest, liked = self._split(history)
+            self._count(rest)
+            if liked:
+                self._draw(rest, liked)
+            yield rest
+
+    @property
+    def users(self) -> list[HeldOut]:
+        """The drawn users, in a fixed order."""
+        return [held for *_, held in sorted(self._sample, reverse=True)]
+
+    def priors(self, half_life_days: float) -> Scores:
+        """Recent popularity of each item over what is not held out, `(items,)` in 0..1."""
+        times = np.asarray(self._times)
+        newest = np.inf if self.newest is None else self.newest.timestamp()
+        counted = np.exp2((times - newest) / (SECONDS_PER_DAY * half_life_days)) if self.newest else np.ones(len(times))
+        return popularity(np.bincount(np.asarray(self._met), counted, len(self.item_ids)).astype(np.float64))
+
+    def _split(self, history: Sequence[Event]) -> tuple[list[Event], frozenset[str]]:
+        weighed = zip(history, event_weights(history, self._settings), strict=True)
+        liked = [event for event, weight in weighed if weight > 0 and event.item_id in self._columns]
+        if self._since is not None:
+            rest = [event for event in history if event.timestamp is None or event.timestamp < self._since]
+            known = {event.item_id for event in rest}
+            late = [event for event in liked if event.timestamp is not None and event.timestamp >= self._since]
+            held = frozenset(event.item_id for event in late) - known
+            return rest, held if len(liked) >= _LEAST_LIKED and len(liked) > len(late) else frozenset()
+        if len(liked) < _LEAST_LIKED:
+            return list(history), frozenset()
+        held = frozenset(event.item_id for event in liked[-max(1, int(len(liked) * SHARE)) :])
+        return [event for event in history if event.item_id not in held], held
+
+    def _draw(self, rest: list[Event], liked: frozenset[str]) -> None:
+        if not rest:
+            return
+        user_id = rest[0].user_id
+        draw = -crc32(user_id.encode("utf-8", "surrogatepass"))  # the smallest hashes stay: the largest leave the heap
+        held = HeldOut(draw=draw, user_id=user_id, rest=tuple(rest[-self._settings.history_limit :]), liked=liked)
+        heapq.heappush(self._sample, (draw, user_id, held))
+        if len(self._sample) > self._most:
+            heapq.heappop(self._sample)
+
+    def _count(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if self._settings.event_weights.get(event.type, 0.0) > 0 and event.item_id in self._columns:
+                self._met.append(self._columns[event.item_id])
+                self._times.append(-np.inf if event.timestamp is None else event.timestamp.timestamp())

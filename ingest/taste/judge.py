@@ -1,0 +1,125 @@
+"""What each part of a score says about what a cut holds out, for any weights to be tried on."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ingest.encoder.protocol import Vectors
+from ingest.scoring import BlendWeights, Scores, text_scores
+from ingest.settings import Settings
+from ingest.taste.cuts import Cut, HeldOut
+from ingest.taste.model import TasteModel, centred_rows
+from ingest.weights import event_weights, saturated
+
+HALF_LIVES = (0.25, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)  # days
+CUTOFF = 10
+_DISCOUNTS = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
+_POOL = 60  # the best by each part are ranked by the whole score: the ten best of all are nearly always among them
+
+_Weighed = list[tuple[int, float]]  # columns of a history's items, and the weights of the events
+_Text = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """One user's candidates: `(candidates,)` each, `priors` by half-life."""
+
+    taste: Scores
+    text: Scores
+    priors: Mapping[float, Scores]
+    relevant: NDArray[np.bool_]
+    sought: int  # how many relevant items there are, candidates or not
+
+    def gains(self, scores: Scores) -> Scores:
+        """NDCG@10 (Järvelin and Kekäläinen 2002) by each row of `(n, candidates)` scores: `(n,)`."""
+        k = min(CUTOFF, scores.shape[1])
+        if not k:
+            return np.zeros(len(scores))
+        first = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, first, axis=1), axis=1, kind="stable")
+        hits = self.relevant[np.take_along_axis(first, order, axis=1)]
+        return np.asarray(hits @ _DISCOUNTS[:k] / _DISCOUNTS[: min(CUTOFF, self.sought)].sum())
+
+    def prior(self, half_life_days: float) -> Scores:
+        """Recent popularity by that half-life, or by the only one where events have no times."""
+        return self.priors[half_life_days] if len(self.priors) > 1 else next(iter(self.priors.values()))
+
+
+class Judge:
+    """Asks the drawn users of a cut; what does not depend on the trained weights is computed once.
+
+    `text` is `(items, d) float32`, not centred. Users without a known event in what is left are passed over. Memory: 4
+    bytes for each user and item, where items have texts.
+    """
+
+    def __init__(self, cut: Cut, text: Vectors, settings: Settings) -> None:
+        self._columns = {item_id: column for column, item_id in enumerate(cut.item_ids)}
+        searched = cut.newest is not None and settings.prior_half_life_days is None
+        lives = HALF_LIVES if searched else (BlendWeights().under(settings).half_life_days,)
+        self._priors = {life: cut.priors(life) for life in lives}
+        self._popular = np.unique(np.concatenate([_top(values, [], 2 * _POOL) for values in self._priors.values()]))
+        vectors = centred_rows(text)
+        asked = [(held, self._weighed(held, settings)) for held in cut.users]
+        self._asked = [(held, weighed, _texts(vectors, weighed)) for held, weighed in asked if weighed]
+
+    def parts(self, model: TasteModel | None) -> list[Parts]:
+        """What taste, text and popularity say for each user; without a model all that taste says is 0."""
+        incoming = None if model is None else _matrix(model)
+        return [self._parts(held, weighed, text, incoming) for held, weighed, text in self._asked]
+
+    def _weighed(self, held: HeldOut, settings: Settings) -> _Weighed:
+        weights = zip(held.rest, event_weights(held.rest, settings), strict=True)
+        return [(self._columns[event.item_id], weight) for event, weight in weights if event.item_id in self._columns]
+
+    def _parts(
+        self, held: HeldOut, weighed: _Weighed, text: _Text | None, incoming: "sparse.csr_array | None"
+    ) -> Parts:
+        n = len(self._columns)
+        seen = [column for column, _ in weighed]
+        taste = np.zeros(n) if incoming is None else incoming @ _query(weighed, n)
+        texts = np.zeros(n, np.float32) if text is None else text
+        popular = np.setdiff1d(self._popular, seen)
+        pool = np.unique(np.concatenate([_top(taste, seen), _top(texts, seen), popular]))
+        return Parts(
+            taste=taste[pool],
+            text=texts[pool].astype(np.float64),
+            priors={life: values[pool] for life, values in self._priors.items()},
+            relevant=np.isin(pool, [self._columns[item_id] for item_id in held.liked]),
+            sought=len(held.liked),
+        )
+
+
+def _texts(vectors: Vectors, weighed: _Weighed) -> _Text | None:
+    known = [(column, weight) for column, weight in weighed if weight and vectors[column].any()]
+    if not known:
+        return None
+    history = vectors[[column for column, _ in known]]
+    return text_scores(vectors, history, np.array([weight for _, weight in known]))
+
+
+def _matrix(model: TasteModel) -> "sparse.csr_array":
+    n, k = model.incoming.indices.shape
+    stored = (model.incoming.weights.ravel(), model.incoming.indices.ravel(), np.arange(0, n * k + 1, k))
+    return sparse.csr_array(stored, shape=(n, n))
+
+
+def _query(weighed: _Weighed, n: int) -> Scores:
+    totals: defaultdict[int, float] = defaultdict(float)
+    for column, weight in weighed:
+        totals[column] += saturated(weight)
+    query = np.zeros(n)
+    for column, total in totals.items():
+        query[column] = min(max(total, -1.0), 1.0)
+    return np.asarray(query / max(float(np.linalg.norm(query)), 1e-12))
+
+
+def _top(scores: NDArray[np.floating], seen: Sequence[int], most: int = _POOL) -> NDArray[np.intp]:
+    allowed = scores.astype(np.float64)
+    allowed[seen] = -np.inf
+    k = min(most, len(allowed))
+    first = np.argpartition(-allowed, k - 1)[:k]
+    return first[allowed[first] > -np.inf]

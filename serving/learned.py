@@ -1,0 +1,42 @@
+"""What the last training learned beside the weights of items, read from the ledger every few seconds."""
+
+import time
+from collections.abc import Callable
+
+from ingest.scoring import BlendWeights
+from ingest.settings import Settings
+from ingest.store.ledger import Ledger
+
+
+class Learned:
+    """A training in any process counts here within `seconds`; what the settings say wins over it."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Settings, *, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ledger = ledger
+        self._given = settings
+        self._seconds = seconds
+        self._clock = clock
+        self._weights = BlendWeights().under(settings)
+        self._settings = settings
+        self._fresh_until: float | None = None
+
+    def weights(self) -> BlendWeights:
+        """What text and recent popularity count now."""
+        self._refresh()
+        return self._weights
+
+    def settings(self) -> Settings:
+        """The settings with what is usual in the catalogue; the same object until that changes."""
+        self._refresh()
+        return self._settings
+
+    def _refresh(self) -> None:
+        if self._fresh_until is not None and self._clock() < self._fresh_until:
+            return
+        self._weights = self._ledger.taste.blend().under(self._given)
+        found = self._ledger.taste.usual().under(self._given)
+        if found != self._settings:
+            self._settings = found
+        self._fresh_until = self._clock() + self._seconds

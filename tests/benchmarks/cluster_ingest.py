@@ -1,0 +1,113 @@
+"""From the API to searchable, with two worker processes over a broker, beside what the encoder alone does.
+
+    python -m tests.benchmarks.cluster_ingest redis|rabbitmq [ITEMS]
+
+The encoder's own rate is that of two one-thread processes over the same texts, measured right before.
+"""
+
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from ingest.encoder.artifact import read_artifact
+from ingest.encoder.onnx import OnnxEncoder
+from ingest.store.ledger import open_ledger
+from tests.artifacts import default_artifact
+from tests.brokers import RabbitServer, RedisServer
+from tests.cluster import cluster
+from tests.services import postgres_database
+
+WORDS = [
+    "amber",
+    "harbor",
+    "river",
+    "lantern",
+    "winter",
+    "orchard",
+    "copper",
+    "falcon",
+    "meadow",
+    "silver",
+    "timber",
+    "violet",
+    "canyon",
+    "ember",
+    "glacier",
+]
+WARM = 64
+
+
+def texts(n: int) -> list[str]:
+    """Texts of about 94 tokens, none twice."""
+    chance = Random(1)
+    return [" ".join([f"text {k}", *chance.choices(WORDS, k=75)]) for k in range(n)]
+
+
+def embed(some: list[str], go: Any, ready: Any) -> None:
+    with OnnxEncoder(read_artifact(default_artifact()), threads=1) as encoder:
+        encoder.embed(some[:8])
+        ready.release()
+        go.wait()
+        encoder.embed(some)
+
+
+def encoder_rate(some: list[str]) -> float:
+    """Texts/s of two processes of one thread each."""
+    context = multiprocessing.get_context("spawn")
+    go, ready = context.Event(), context.Semaphore(0)
+    halves = [some[::2], some[1::2]]
+    processes = [context.Process(target=embed, args=(half, go, ready)) for half in halves]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        ready.acquire()
+    began = time.monotonic()
+    go.set()
+    for process in processes:
+        process.join()
+    return len(some) / (time.monotonic() - began)
+
+
+def ingest_rate(kind: str, some: list[str]) -> float:
+    """Items/s from the first request until nothing is pending."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, postgres_database() as database:
+        broker = RedisServer(Path(folder) / "redis") if kind == "redis" else RabbitServer(Path(folder) / "rabbitmq")
+        broker.start()
+        try:
+            made = cluster(Path(folder), encoder=default_artifact(), database_url=database, broker_url=broker.url)
+            with made as installation:
+                for _ in range(2):
+                    installation.start_worker("--concurrency", "1", AKIN_ENCODER_THREADS="1", AKIN_BATCH_ITEMS="64")
+                installation.start_beat()
+                installation.start_api(AKIN_BATCH_ITEMS="64")
+                installation.wait_until_ready()
+                put(installation.urls[0], [f"warm {n}" for n in range(2 * WARM)], "warm")
+                installation.wait_until_quiet()
+                began = time.monotonic()
+                put(installation.urls[0], some, "i")
+                with open_ledger(database) as ledger:
+                    while ledger.pending.count():
+                        time.sleep(0.05)
+                return len(some) / (time.monotonic() - began)
+        finally:
+            broker.kill()
+
+
+def put(url: str, some: list[str], prefix: str) -> None:
+    for start in range(0, len(some), 500):
+        items = [{"item_id": f"{prefix}{start + k}", "text": text} for k, text in enumerate(some[start : start + 500])]
+        httpx.post(f"{url}/v1/items:batch", json={"items": items}, timeout=60).raise_for_status()
+
+
+if __name__ == "__main__":
+    wanted = texts(int(sys.argv[2]) if len(sys.argv) > 2 else 3_000)
+    alone = encoder_rate(wanted)
+    through = ingest_rate(sys.argv[1], wanted)
+    print(json.dumps({"broker": sys.argv[1], "encoder": round(alone), "ingest": round(through), "share": round(through / alone, 3)}))  # fmt: skip

@@ -1,0 +1,74 @@
+"""The search over settings: what it may look at, what it finds, and that it says when it finds nothing."""
+
+import numpy as np
+
+from ingest.settings import Settings
+from serving.evaluate import tuning
+from serving.evaluate.progress import silent
+from serving.evaluate.split import split_events
+from serving.evaluate.tune import as_json, as_toml
+from serving.evaluate.tuning import SEARCHED, tune
+from tests.unit.serving.evaluate.examples import likes
+
+GROUPS, EACH = 8, 12
+ITEMS = [f"i{number}" for number in range(GROUPS * EACH)]
+NO_TEXT = np.zeros((len(ITEMS), 0), dtype=np.float32)
+
+
+def events_of(users, seed=1):
+    """Everybody likes items of one group, and now and then one of any."""
+    rng = np.random.default_rng(seed)
+    given = []
+    for user in range(users):
+        group = np.arange(EACH) + EACH * (user % GROUPS)
+        liked = [*rng.permutation(group)[:9].tolist(), *rng.integers(0, len(ITEMS), 3).tolist()]
+        given += likes(f"u{user}", *dict.fromkeys(f"i{number}" for number in rng.permutation(liked)))
+    return given
+
+
+def tuned(events, minutes=10.0, **settings):
+    given = Settings(**{"taste_least_users": 20, **settings})
+    split = split_events(events, ITEMS, given)
+    return tune(split, ITEMS, NO_TEXT, given, users=1_000, minutes=minutes, bars=silent)
+
+
+def test_bad_settings_are_found_out_and_the_gain_is_measured_on_other_users():
+    found = tuned(events_of(400), taste_neighbours=1)
+    assert found.found["taste_neighbours"] > 1
+    assert found.gain.low > 0
+    assert found.users == 200
+    assert "taste_neighbours" in as_toml(found)
+    assert Settings(**found.found).taste_neighbours == found.found["taste_neighbours"]
+
+
+def test_the_settings_that_were_tried_hold_the_present_ones_and_at_most_all_of_the_grid():
+    found = tuned(events_of(200))
+    assert found.tried[0].settings == {}
+    assert len(found.tried) <= 1 + sum(map(len, SEARCHED.values()))
+    assert all("half_life_days" not in one.settings for one in found.tried), "events without times do not decay"
+
+
+def test_no_time_leaves_the_present_settings():
+    found = tuned(events_of(200), minutes=0)
+    assert len(found.tried) == 1
+    assert found.found == {} or found.gain.low > 0
+    assert "stopped by the time" in found.note or found.found
+
+
+def test_too_few_users_are_said_and_the_file_holds_no_setting():
+    found = tuned(events_of(30))
+    assert found.found == {}
+    assert "30 users" in found.note
+    assert all(line.startswith("#") for line in as_toml(found).splitlines())
+    assert as_json(found)["present_ndcg@10"] is None
+
+
+def test_what_the_evaluation_holds_out_changes_nothing():
+    events = events_of(200)
+    split = split_events(events, ITEMS, Settings())
+    held = {(user, item) for user, items in split.relevant.items() for item in items}
+    shown = [event for event in split.train if (event.user_id, event.item_id) in held]
+    assert not shown
+    search = tuning._Search(split, ITEMS, NO_TEXT, Settings(taste_least_users=20), 1_000)
+    seen = {(user, event.item_id) for user, history in search._histories.items() for event in history}
+    assert not seen & held
