@@ -1,5 +1,6 @@
 """Answers as JSON bytes: written once with orjson, without passing through the schemas that describe them."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -7,6 +8,7 @@ import orjson
 from fastapi import Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from ingest.metrics import ANSWERED_ITEMS, ANSWERS
 from serving.answers import Because, Recommendations, RecommendedItem
 from serving.services import Services
 
@@ -40,8 +42,11 @@ async def work(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     return await run_in_threadpool(question, *args, **kwargs)
 
 
-def recommendations_answer(answer: Recommendations) -> Response:
-    """An answer of items in the shape that all of them share."""
+def recommendations_answer(answer: Recommendations, **more: Any) -> Response:
+    """An answer of items in the shape that all of them share, and what only this one has."""
+    ANSWERS.labels(answer.strategy).inc()
+    for source, n in Counter(item.source for item in answer.items).items():
+        ANSWERED_ITEMS.labels(source).inc(n)
     next_page = f"/v1/recommendations/{answer.recommendation_id}/next" if answer.has_next else None
     return json_answer(
         {
@@ -55,6 +60,8 @@ def recommendations_answer(answer: Recommendations) -> Response:
                 "unknown": answer.profile.unknown,
             },
             "next": next_page,
+            **({"relaxed": answer.relaxed} if answer.relaxed else {}),
+            **more,
         }
     )
 
@@ -65,6 +72,14 @@ def _item(item: RecommendedItem) -> dict[str, Any]:
         shown["fields"] = item.fields
     if item.because is not None:
         shown["because"] = [_because(reason) for reason in item.because]
+        if item.shared:
+            shown["shared"] = item.shared
+        if item.prior is not None:
+            shown["prior"] = item.prior
+    if item.boost is not None:
+        shown["boost"] = item.boost
+    if item.relaxed:
+        shown["relaxed"] = item.relaxed
     return shown
 
 

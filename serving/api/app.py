@@ -1,13 +1,17 @@
 """The HTTP application, made from services that somebody else opened and will close."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
+from threadpoolctl import threadpool_limits
 
 from serving.api import (
+    console_routes,
     error_responses,
     event_routes,
     health_routes,
@@ -17,6 +21,7 @@ from serving.api import (
     search_routes,
     user_routes,
 )
+from serving.api.access import Access, check_scope, is_open, scope_of
 from serving.api.documented import ERRORS
 from serving.api.envelope import Envelope
 from serving.api.requests import EventBody, InlineEvent, ItemBody
@@ -31,6 +36,7 @@ _ROUTERS = (
     search_routes.router,
     user_routes.router,
     operation_routes.router,
+    console_routes.router,
 )
 _DESCRIBED_ONLY = (ItemBody, EventBody, InlineEvent)  # parsed by the record's own parsers, so no route names them
 
@@ -45,15 +51,27 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         responses=ERRORS,
+        lifespan=_multiplying_on_one_thread,
+        dependencies=[Depends(check_scope)],
     )
     app.state.services = services
-    app.add_middleware(Envelope)
+    app.add_middleware(Access, services=services)
+    app.add_middleware(Envelope)  # added last, so the outermost
     error_responses.install(app)
     for router in _ROUTERS:
         app.include_router(router, prefix="/v1")
     app.include_router(health_routes.router)
+    console_routes.install(app)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     return app
+
+
+@asynccontextmanager
+async def _multiplying_on_one_thread(_: FastAPI) -> AsyncIterator[None]:
+    # A query multiplies small matrices: 0.1 ms on one thread. On several it waits until each has got a core, which took
+    # 57 ms in the median on a busy machine. Training runs in processes of its own.
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
@@ -62,8 +80,19 @@ def _description(app: FastAPI) -> dict[str, Any]:
         schemas = described.setdefault("components", {}).setdefault("schemas", {})
         for model in _DESCRIBED_ONLY:
             schemas.setdefault(model.__name__, model.model_json_schema())
+        _describe_keys(described)
         app.openapi_schema = described
     return app.openapi_schema
+
+
+def _describe_keys(described: dict[str, Any]) -> None:
+    scheme = {"type": "http", "scheme": "bearer", "description": "An API key, made with `akin keys create`."}
+    described["components"]["securitySchemes"] = {"key": scheme}
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            if not is_open(path):
+                scope = scope_of(method.upper(), path.removeprefix("/v1"))
+                operation["security"] = [{"key": [scope.value]}]
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from ingest.errors import (
     AkinError,
     ArtifactError,
     ConflictError,
+    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     StorageFullError,
@@ -31,6 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _STATUSES: tuple[tuple[type[AkinError], int], ...] = (
     (InvalidInputError, 422),
     (NotFoundError, 404),
+    (ForbiddenError, 403),
     (ConflictError, 409),
     (StorageFullError, 507),
     (UnavailableError, 503),
@@ -41,9 +43,10 @@ _STATUSES: tuple[tuple[type[AkinError], int], ...] = (
 class BodyError(HTTPException):
     """The request's body cannot be read; an HTTPException, as the framework turns any other into a plain 400."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, field: str | None = None) -> None:
         super().__init__(status_code=status, detail=detail)
         self.code = code
+        self.field = field
 
 
 class NothingAcceptedError(InvalidInputError):
@@ -95,6 +98,7 @@ async def _akin_error(request: Request, error: Exception) -> Response:
         request_id=request_id_of(request),
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
         field=_plain(getattr(error, "field", None)),
+        scope=_plain(getattr(error, "scope", None)),
         errors=list(error.errors) if isinstance(error, NothingAcceptedError) else None,
     )
 
@@ -115,7 +119,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyError):
-        return problem(error.status_code, error.code, error.detail, request_id=request_id_of(request))
+        field = _plain(error.field)
+        return problem(error.status_code, error.code, error.detail, request_id=request_id_of(request), field=field)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     headers = dict(error.headers) if error.headers else None

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Callable, Mapping
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from ingest.errors import AkinError
+from ingest.metrics import CONTENT_TYPE_LATEST, exposition
 from serving.api.answers import WithServices, json_answer, work
 from serving.api.documented import answers
 from serving.api.error_responses import RETRY_AFTER_SECONDS, problem, request_id_of
@@ -38,6 +40,12 @@ async def ready(services: WithServices, request: Request) -> Response:
         failed=failed,
         checks=outcomes,
     )
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(services: WithServices) -> Response:
+    """What this process counts and what the ledger says, in Prometheus' text format."""
+    return Response(await work(exposition, services.metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _checks(services: Services) -> Mapping[str, Callable[[], object]]:

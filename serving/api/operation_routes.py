@@ -36,8 +36,7 @@ async def get_job(services: WithServices, job_id: str) -> Response:
 @router.get("/generations", response_model=None, responses=answers(GenerationList))
 async def list_generations(services: WithServices) -> Response:
     """All generations, newest first."""
-    found = await read(services, services.ledger.generations.list)
-    return json_answer({"generations": [_generation(generation) for generation in found]})
+    return await read(services, _generations, services)
 
 
 @router.post("/generations", status_code=202, response_model=None, responses=answers(GenerationAnswer, 202))
@@ -50,6 +49,12 @@ async def begin_generation(services: WithServices) -> Response:
 async def activate_generation(services: WithServices, name: str) -> Response:
     """Make a complete generation live, as when going back to the one before."""
     return json_answer(_generation(await work(_activate, services, name)))
+
+
+@router.delete("/generations/{name}", response_model=None, responses=answers(GenerationAnswer))
+async def delete_generation(services: WithServices, name: str) -> Response:
+    """Delete a generation that is neither live nor being built, and its files; answers with what it was."""
+    return json_answer(_generation(await work(_discard, services, name)))
 
 
 @router.get("/set-aside", response_model=None, responses=answers(SetAsideList))
@@ -71,6 +76,12 @@ async def list_rejects(services: WithServices, limit: ListLimit = 100) -> Respon
     """Rows and message parts that were refused on their way in."""
     found = await read(services, services.ledger.rejects.list, limit)
     return json_answer({"rejects": [asdict(one) for one in found]})
+
+
+def _generations(services: Services) -> Response:
+    found = services.ledger.generations.list()
+    counted = [{**_generation(one), "placed": services.ledger.placements.count(one.name)} for one in found]
+    return json_answer({"generations": counted})
 
 
 def _job(services: Services, job_id: str) -> Response:
@@ -95,6 +106,12 @@ def _job(services: Services, job_id: str) -> Response:
 def _activate(services: Services, name: str) -> Generation:
     generation = services.activate(check_id(name, "name"))
     services.live.refresh()
+    return generation
+
+
+def _discard(services: Services, name: str) -> Generation:
+    generation = services.ledger.generations.get(check_id(name, "name"))
+    services.discard(generation.name)
     return generation
 
 

@@ -16,13 +16,16 @@ from ingest.errors import InvalidInputError
 Asked = TypeVar("Asked", bound=BaseModel)
 
 MAX_FILTER_CHARS = 20_000
+_LISTS = ("fields", "facets", "relax")
+_TREES = frozenset({"filter", "max_per"})  # JSON objects in a query string
 _ID = {"description": "Any printable characters; encode `/` and `%`.", "schema": {"type": "string"}}
 
 
 def asked(request: Request, model: type[Asked]) -> Asked:
-    """The query string as a model: `filter` is JSON, `fields` is separated by commas, `exclude_ids` may be repeated.
+    """The query string as a model.
 
-    Unknown parameters are ignored. Raises what the framework raises for a wrong one, naming it.
+    `filter` and `max_per` are JSON, `exclude_ids` may be repeated, lists of names have commas. Unknown parameters are
+    ignored. Raises what the framework raises for a wrong one, naming it.
     """
     values: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
@@ -30,10 +33,10 @@ def asked(request: Request, model: type[Asked]) -> Asked:
             continue
         if name == "exclude_ids":
             values.setdefault(name, []).append(value)
-        elif name == "fields":
+        elif name in _LISTS:
             values[name] = [field.strip() for field in value.split(",") if field.strip()]
         else:
-            values[name] = _filter(value) if name == "filter" else value
+            values[name] = _tree(value, name) if name in _TREES else value
     try:
         return model.model_validate(values, strict=False)
     except ValidationError as error:
@@ -49,20 +52,20 @@ def described(model: type[BaseModel], *, path: str | None = None) -> dict[str, A
     for name, field in schema["properties"].items():
         description = field.get("description", "")
         one: dict[str, Any] = {"name": name, "in": "query", "required": name in required, "description": description}
-        if name == "filter":
+        if name in _TREES:
             one["content"] = {"application/json": {"schema": {"type": "object"}}}
         else:
             one["schema"] = field
-        if name == "fields":
+        if name in _LISTS:
             one |= {"style": "form", "explode": False}
         parameters.append(one)
     return {"parameters": parameters}
 
 
-def _filter(text: str) -> Any:
+def _tree(text: str, name: str) -> Any:
     if len(text) > MAX_FILTER_CHARS:
-        raise InvalidInputError("filter_too_large", f"filter has at most {MAX_FILTER_CHARS} characters here", "filter")
+        raise InvalidInputError(f"{name}_too_large", f"{name} has at most {MAX_FILTER_CHARS} characters here", name)
     try:
         return orjson.loads(text)
     except (orjson.JSONDecodeError, RecursionError) as error:
-        raise InvalidInputError("filter_malformed", "filter must be a JSON object", "filter") from error
+        raise InvalidInputError(f"{name}_malformed", f"{name} must be a JSON object", name) from error

@@ -11,7 +11,8 @@ from serving.api.query_string import asked, described
 from serving.api.requests import InlineRecommendBody, RecommendBody, SimilarBody
 from serving.api.schemas import RecommendationsAnswer
 from serving.inline_history import parse_inline_history
-from serving.recommend import RecommendRequest
+from serving.request import RecommendRequest
+from serving.scenarios import in_scenario
 from serving.services import Services
 from serving.similar import SimilarRequest
 
@@ -29,7 +30,7 @@ _ANSWER = answers(RecommendationsAnswer)
 async def recommend_to_user(request: Request) -> Response:
     """The best items for a user; a new user gets what is popular, labelled so."""
     services = await services_of(request)
-    wanted = _request(asked(request, RecommendBody), user_id=request.path_params["user_id"])
+    wanted = _request(services, asked(request, RecommendBody), user_id=request.path_params["user_id"])
     return await read(services, _recommend, services, wanted)
 
 
@@ -38,20 +39,23 @@ async def recommend_to_user_by_body(
     services: WithServices, user_id: UserId, body: RecommendBody | None = None
 ) -> Response:
     """The same, with its options in a body."""
-    request = _request(body or RecommendBody(), user_id=user_id)
+    request = _request(services, body or RecommendBody(), user_id=user_id)
     return await read(services, _recommend, services, request)
 
 
 @router.post("/recommendations", response_model=None, responses=_ANSWER)
 async def recommend_to_history(services: WithServices, body: InlineRecommendBody) -> Response:
     """Recommendations for a history that is sent along; nothing is stored."""
-    request = _request(body, history=parse_inline_history(body.history, services.settings))
+    request = _request(services, body, history=parse_inline_history(body.history, services.settings))
     return await read(services, _recommend, services, request)
 
 
 @router.post("/recommendations/{recommendation_id}/next", response_model=None, responses=_ANSWER)
 async def next_recommendations(services: WithServices, recommendation_id: str) -> Response:
-    """The next page of an answer, without repeats; kept for 30 minutes by the process that gave the answer."""
+    """The next page of an answer, without repeats, for 30 minutes and from any process.
+
+    For a history that was sent along, of which nothing is stored, only the process that gave the answer knows it.
+    """
     return await read(services, lambda: recommendations_answer(services.recommender.next_page(recommendation_id)))
 
 
@@ -88,9 +92,9 @@ def _similar_request(body: SimilarBody, *, item_id: str) -> SimilarRequest:
 
 
 def _request(
-    body: RecommendBody, *, user_id: str | None = None, history: tuple[Event, ...] | None = None
+    services: Services, body: RecommendBody, *, user_id: str | None = None, history: tuple[Event, ...] | None = None
 ) -> RecommendRequest:
-    return RecommendRequest(
+    request = RecommendRequest(
         user_id=user_id,
         history=history,
         limit=body.limit,
@@ -101,7 +105,13 @@ def _request(
         min_score=body.min_score,
         explain=body.explain,
         fields=tuple(body.fields),
+        diversity=body.diversity,
+        max_per=body.max_per,
+        explore=body.explore,
+        seed=body.seed,
+        relax=tuple(body.relax),
     )
+    return in_scenario(request, body.scenario, services.settings, given=body.model_fields_set)
 
 
 def _recommend(services: Services, request: RecommendRequest) -> Response:

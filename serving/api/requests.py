@@ -13,6 +13,11 @@ ExcludedIds = Annotated[list[str], Field(max_length=MOST_EXCLUDED, description="
 FiniteScore = Annotated[float | None, Field(allow_inf_nan=False, description="Least score of an item in the answer.")]
 
 
+MaxPer = Annotated[
+    dict[str, int], Field(description='Most items of a page that share a value, e.g. {"categories": 3}.')
+]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -56,13 +61,25 @@ class RecommendBody(_Body):
     """What may be asked of recommendations for a user."""
 
     limit: int = 10
-    strategy: str = Field(default="auto", description="auto, blend, taste, mean or popular.")
+    strategy: str = Field(default="auto", description="auto, blend, taste, interests, mean or popular.")
     filter: FilterTree = None
     exclude_ids: ExcludedIds = []
     exclude_seen: bool = True
     min_score: FiniteScore = None
     explain: bool = False
     fields: list[FieldName] = []
+    scenario: str | None = Field(default=None, description="A named set of these, from the settings; yours win.")
+    diversity: float = Field(default=0.0, ge=0, le=1, description="0: relevance alone, 1: difference alone.")
+    max_per: MaxPer = {}
+    explore: float = Field(default=0.0, ge=0, le=0.5, description="Share of the page for items that were shown least.")
+    seed: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, description="Equal seeds explore alike; without one each answer differs."
+    )
+    relax: list[str] = Field(
+        default=[],
+        max_length=10,
+        description="Where too few items pass: attributes whose filters may go, max_per, min_score, in this order.",
+    )
 
 
 class InlineRecommendBody(RecommendBody):
@@ -87,9 +104,23 @@ class SearchBody(_Body):
     """What may be asked of a search."""
 
     query: str
-    mode: str = Field(default="semantic", description="semantic.")
+    mode: Literal["semantic", "lexical", "hybrid"] | None = Field(
+        default=None, description="By meaning, by words, or by both; hybrid unless the index was built without words."
+    )
     user_id: str | None = None
-    personalization: float = Field(default=0.2, ge=0, le=1, description="0 ignores the user, 1 ignores the query.")
+    personalization: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="0 ignores the user, 1 the query; a lexical search still finds only items that match a word.",
+    )
+    facets: list[str] = Field(
+        default=[],
+        max_length=20,
+        description="Declared attributes to count: keyword and boolean by value, integer and float by range.",
+    )
+    facet_limit: int = Field(default=10, ge=1, le=100, description="Most values of each facet.")
     limit: int = 10
     filter: FilterTree = None
     exclude_ids: ExcludedIds = []

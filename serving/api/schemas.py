@@ -46,6 +46,14 @@ class RecommendedItemAnswer(BaseModel):
     source: str
     fields: dict[str, Any] | None = None
     because: list[BecauseAnswer] | None = None
+    shared: dict[str, list[str]] | None = Field(
+        default=None, description="Attribute values that the item and the history share."
+    )
+    prior: float | None = Field(
+        default=None, description="What popularity adds; shares, prior and boost are the score."
+    )
+    boost: float | None = Field(default=None, description="What a scenario adds to the score.")
+    relaxed: list[str] | None = Field(default=None, description="What was dropped before this item was found.")
 
 
 class ProfileAnswer(BaseModel):
@@ -65,6 +73,30 @@ class RecommendationsAnswer(BaseModel):
     strategy: str
     profile: ProfileAnswer
     next: str | None = Field(description="Where to POST for the next page; null when there is none.")
+    relaxed: list[str] | None = Field(default=None, description="What was dropped to fill the page; absent: nothing.")
+
+
+class FacetValueAnswer(BaseModel):
+    """A value and how many of the counted items have it."""
+
+    value: str | bool
+    count: int
+
+
+class FacetAnswer(BaseModel):
+    """One attribute over the counted items: its commonest values, or its range."""
+
+    items: int = Field(description="Counted items that have the attribute.")
+    values: list[FacetValueAnswer] | None = None
+    distinct: int | None = Field(default=None, description="How many values there are, shown or not.")
+    min: float | None = None
+    max: float | None = None
+
+
+class SearchAnswer(RecommendationsAnswer):
+    """Items best first; `strategy` is the mode, and `source` says whether words, meaning or both found an item."""
+
+    facets: dict[str, FacetAnswer] | None = Field(default=None, description="Where they were asked for, by attribute.")
 
 
 class RefusedPart(BaseModel):
@@ -163,7 +195,8 @@ class GenerationAnswer(BaseModel):
     state: str
     fingerprint: str
     dimensions: int
-    items: int
+    items: int = Field(description="What it held when it was built.")
+    placed: int | None = Field(default=None, description="What it holds now; only in the list of generations.")
     created_at: datetime
     live_at: datetime | None
     report: dict[str, Any]
@@ -193,6 +226,7 @@ class PastEventAnswer(EventAnswer):
 
     weight: float
     placed: bool
+    title: str | None = Field(default=None, description="Of its item, where titles were asked for.")
 
 
 class HistoryAnswer(BaseModel):
@@ -241,3 +275,68 @@ class HealthAnswer(BaseModel):
 
     status: str
     checks: dict[str, str] | None = None
+
+
+class BuildAnswer(BaseModel):
+    """How far the build under way has come."""
+
+    generation: str
+    stage: str
+    done: int
+    total: int
+
+
+class OverviewAnswer(BaseModel):
+    """An installation at a glance."""
+
+    items: int
+    placed: int
+    pending: int
+    oldest_pending_seconds: float | None
+    set_aside: int
+    events: int
+    queue_messages: int | None = Field(description="Messages that wait in the queue; null where that is not known.")
+    building: BuildAnswer | None
+    generation: str | None
+    trouble: str | None = Field(description="Why queries cannot be answered now; null when they can.")
+    encoder: dict[str, Any] | None
+    attributes: dict[str, str]
+    event_types: list[str]
+    scopes: list[str] = Field(description="What whoever asks may do: query, ingest, admin (which is all of it).")
+
+
+class UserEvents(BaseModel):
+    """A user and how many events they have."""
+
+    user_id: str
+    events: int
+
+
+class UserList(BaseModel):
+    """Users in the order of their ids."""
+
+    users: list[UserEvents]
+
+
+class PlaceAnswer(BaseModel):
+    """Where one item lies, within -1..1."""
+
+    item_id: str
+    x: float
+    y: float
+    category: str | None
+    title: str
+
+
+class LandscapeAnswer(BaseModel):
+    """The catalogue as a map of its text vectors."""
+
+    generation: str
+    items: int
+    places: list[PlaceAnswer]
+
+
+class EvaluationAnswer(BaseModel):
+    """The last report of `akin evaluate`."""
+
+    strategies: dict[str, dict[str, Any]]

@@ -1,24 +1,28 @@
 """Search over HTTP."""
 
 from fastapi import APIRouter, Request, Response
+from msgspec import to_builtins
 
 from serving.api.answers import WithServices, recommendations_answer, services_of, work
 from serving.api.documented import answers
 from serving.api.json_body import JsonRoute
 from serving.api.query_string import asked, described
 from serving.api.requests import SearchBody
-from serving.api.schemas import RecommendationsAnswer
+from serving.api.schemas import SearchAnswer
 from serving.search import SearchRequest
 from serving.services import Services
 
 router = APIRouter(tags=["search"], route_class=JsonRoute)
 
-_ANSWER = answers(RecommendationsAnswer)
+_ANSWER = answers(SearchAnswer)
 
 
 @router.get("/search", response_model=None, responses=_ANSWER, openapi_extra=described(SearchBody))
 async def search(request: Request) -> Response:
-    """The items nearest in meaning to a text, leaned towards a user's taste when one is named."""
+    """The items that fit a text best by words, by meaning or by both, leaned towards a user's taste when one is named.
+
+    Facets count the best 1,000 items that pass the filter, in a lexical search the best 5,000 of those that match.
+    """
     services = await services_of(request)
     return await work(_search, services, _request(asked(request, SearchBody)))
 
@@ -40,8 +44,13 @@ def _request(body: SearchBody) -> SearchRequest:
         exclude_ids=tuple(body.exclude_ids),
         min_score=body.min_score,
         fields=tuple(body.fields),
+        facets=tuple(dict.fromkeys(body.facets)),
+        facet_limit=body.facet_limit,
     )
 
 
 def _search(services: Services, request: SearchRequest) -> Response:
-    return recommendations_answer(services.searcher.search(request))
+    answer = services.searcher.search(request)
+    if answer.facets is None:
+        return recommendations_answer(answer)
+    return recommendations_answer(answer, facets=to_builtins(answer.facets))

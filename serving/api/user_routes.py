@@ -16,9 +16,9 @@ router = APIRouter(prefix="/users", tags=["users"], route_class=JsonRoute)
 
 
 @router.get("/{user_id:id}/history", response_model=None, responses=answers(HistoryAnswer))
-async def user_history(services: WithServices, user_id: UserId) -> Response:
-    """The events that count, newest first, with their weights."""
-    return await read(services, _history, services, user_id)
+async def user_history(services: WithServices, user_id: UserId, *, titles: bool = False) -> Response:
+    """The events that count, newest first, with their weights; with `titles`, those of their items beside them."""
+    return await read(services, _history, services, user_id, titles=titles)
 
 
 @router.get("/{user_id:id}/profile", response_model=None, responses=answers(InterestsAnswer))
@@ -47,10 +47,13 @@ async def erase_user(services: WithServices, user_id: UserId) -> Response:
     )
 
 
-def _history(services: Services, user_id: str) -> Response:
-    events = [
-        {**_event(past.event), "weight": past.weight, "placed": past.placed} for past in services.users.history(user_id)
-    ]
+def _history(services: Services, user_id: str, *, titles: bool) -> Response:
+    found = services.users.history(user_id)
+    events = [{**_event(past.event), "weight": past.weight, "placed": past.placed} for past in found]
+    if titles:
+        items = services.ledger.items.get_many({past.event.item_id for past in found})
+        for event in events:
+            event["title"] = items[event["item_id"]].item.title if event["item_id"] in items else None
     return json_answer({"user_id": user_id, "events": events})
 
 

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
+from threadpoolctl import threadpool_info
 
 from ingest.errors import UnavailableError
 from ingest.events import Event
@@ -129,7 +130,7 @@ def test_recommendations_by_query_string_and_by_body(client, method):
     body = answer.json()
     assert not {"i0", "i3", "i6"} & set(item_ids(answer))
     assert all(int(item_id[1:]) >= 5 for item_id in item_ids(answer))
-    assert body["strategy"] == "mean"
+    assert body["strategy"] == "interests"
     assert body["generation"] == "first"
     for item in body["items"]:
         assert sum(reason["share"] for reason in item["because"]) == pytest.approx(item["score"], abs=1e-5)
@@ -167,8 +168,47 @@ def test_similar_and_search_by_query_string_and_by_body(client):
     found = client.get("/v1/search", params={"query": "title 2", "limit": 3, "fields": "categories"})
     assert item_ids(found) == item_ids(client.post("/v1/search", json={"query": "title 2", "limit": 3}))
     assert all(item["fields"] == {"categories": ["c2"]} for item in found.json()["items"])
-    is_problem(client.get("/v1/search", params={"query": "x", "mode": "lexical"}), 422, "mode_not_available")
     is_problem(client.get("/v1/items/none/similar"), 404, "not_found")
+
+
+@pytest.mark.parametrize("mode", ["semantic", "lexical", "hybrid"])
+def test_a_search_in_each_mode_by_query_string_and_by_body(client, mode):
+    asked = {"query": "title 2", "mode": mode, "limit": 4, "user_id": "ann", "personalization": 0.5}
+    got = client.get("/v1/search", params={**asked, "facets": "categories,year", "facet_limit": 2})
+    posted = client.post("/v1/search", json={**asked, "facets": ["categories", "year"], "facet_limit": 2})
+    assert item_ids(got) == item_ids(posted)
+    assert got.json()["strategy"] == mode
+    facets = posted.json()["facets"]
+    assert facets == got.json()["facets"]
+    assert len(facets["categories"]["values"]) == 2
+    assert facets["categories"]["distinct"] == 3
+    assert facets["year"]["max"] > facets["year"]["min"] >= 2000
+    assert "facets" not in client.post("/v1/search", json=asked).json()
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"mode": "psychic"}, "mode"),
+        ({"mode": ""}, "mode"),
+        ({"personalization": "1.5"}, "personalization"),
+        ({"personalization": "nan"}, "personalization"),
+        ({"facets": "year,shoe_size"}, "facets"),
+        ({"facets": "year", "facet_limit": "0"}, "facet_limit"),
+        ({"facets": ",".join(["year"] * 21)}, "facets"),
+    ],
+)
+def test_search_options_that_do_not_fit_are_named(client, options, field):
+    answer = client.get("/v1/search", params={"query": "x", **options})
+    assert answer.status_code == 422
+    assert answer.json()["field"] == field
+
+
+def test_a_facet_that_is_not_declared_is_named(client):
+    answer = client.post("/v1/search", json={"query": "x", "facets": ["year", "shoe_size"]})
+    assert "shoe_size" in is_problem(answer, 422, "undeclared_attribute")["detail"]
+    long = client.post("/v1/search", json={"query": "x", "facets": ["<b>" * 50]})
+    assert "<b>" not in long.text
 
 
 def test_a_user_is_shown_handed_out_and_erased(client):
@@ -247,7 +287,8 @@ def test_the_description_names_every_route_and_resolves(client):
         assert path in described["paths"]
     good = [
         operation["responses"][status]
-        for operations in described["paths"].values()
+        for path, operations in described["paths"].items()
+        if path != "/metrics"  # which is no JSON
         for operation in operations.values()
         for status in ("200", "202")
         if status in operation["responses"]
@@ -268,3 +309,9 @@ def references(part):
     elif isinstance(part, list):
         for value in part:
             yield from references(value)
+
+
+def test_small_products_are_made_on_one_thread_while_the_api_answers(akin):
+    with TestClient(create_app(akin.services())) as answering:
+        assert answering.get("/healthz").status_code == 200
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}

@@ -24,6 +24,7 @@ from tests.fakes import HashingEncoder, Installation, installation
 from workers.app import CeleryQueue, make_app
 from workers.embedded import embedded_worker
 from workers.resources import Resources
+from workers.upkeep import Alone, Upkeep
 
 SECONDS = 10.0
 
@@ -54,7 +55,7 @@ def working(made: Installation) -> Iterator[Celery]:
         reindexer=reindexer,
         trainer=Trainer(made.settings, made.ledger, made.index),
     )
-    with embedded_worker(app, resources):
+    with embedded_worker(app, resources, Upkeep(resources, CeleryQueue(app), Alone())):
         yield app
 
 

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from akin import app
 from ingest.encoder.artifact import read_artifact
 from ingest.files import file_source
-from ingest.settings import Settings
+from ingest.settings import Settings, load_settings
 from ingest.store.ledger import open_ledger
 from serving.evaluate.experiment import Options, evaluate
 from serving.evaluate.progress import silent
 from serving.evaluate.workspace import documents, shared_embeddings, take_in_items, workspace
-from serving.recommend import STRATEGIES
+from serving.request import STRATEGIES
 from tests.artifacts import default_artifact
 
 WORDS = {"sea": "ship harbour sailor island storm", "wood": "forest oak deer moss hunter"}
@@ -54,7 +54,7 @@ def test_every_strategy_is_asked_and_texts_find_what_random_items_do_not(files, 
     report = evaluate(configured, items, events, Options(strategies=STRATEGIES))
     found = {result.name: result for result in report.strategies}
     assert found.keys() == set(STRATEGIES)
-    assert (report.users, report.items, report.split) == (24, ITEMS, "user")
+    assert (report.users, report.items, report.split) == (24, ITEMS, "user"), "a cut in time leaves too few users"
     # Of the other kind no text is near: nearly all of the first ten are of the user's own.
     assert found["mean"].measures["recall@20"].mean > 0.5
     assert all(result.coverage["coverage@20"] > 0 for result in report.strategies)
@@ -89,3 +89,28 @@ def test_the_command_writes_json_and_a_page(files, configured, tmp_path, monkeyp
     assert written["split"] == "global"
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "nDCG@10 by slice" in done.output
+
+
+def test_tuning_says_that_so_few_users_tell_nothing_and_writes_a_file_that_can_be_used(
+    files, configured, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AKIN_ENCODER", str(configured.encoder))
+    monkeypatch.setenv("AKIN_MIN_FREE_BYTES", "0")
+    out = tmp_path / "tuned.toml"
+    wanted = [
+        "tune",
+        "--items",
+        str(files[0]),
+        "--events",
+        str(files[1]),
+        "--out",
+        str(out),
+        "--json",
+        str(tmp_path / "t.json"),
+    ]
+    done = CliRunner().invoke(app, wanted)
+    assert done.exit_code == 0, done.output
+    assert "24 users" in " ".join(done.output.split())
+    assert json.loads((tmp_path / "t.json").read_bytes())["settings"] == {}
+    monkeypatch.setenv("AKIN_CONFIG", str(out))
+    assert load_settings().taste_ridge == Settings().taste_ridge

@@ -16,7 +16,7 @@ import pytest
 from ingest.catalogue import Catalogue, open_catalogue
 from ingest.errors import ArtifactError, ConflictError, NotFoundError, UnavailableError
 from ingest.index.edge import EdgeIndex
-from ingest.index.protocol import Hit, Query
+from ingest.index.protocol import CollectionSpec, Hit, NoWordsError, Query
 from ingest.items import Item
 from ingest.reconcile import Reconciler, centred, document, sweep
 from ingest.reindex import Reindexer
@@ -24,6 +24,7 @@ from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, GenerationState
 from ingest.submit import delete_items, submit_items
+from ingest.words import query_words
 from tests.artifacts import default_artifact
 from tests.fakes import HashingEncoder, Installation, installation
 
@@ -177,6 +178,29 @@ def test_writes_and_deletions_during_a_build_are_in_the_new_generation(settings:
         for i, vector in zip(sample, embedded, strict=True):
             assert np.allclose(stored[i], centred(vector, akin.live.mean), atol=1e-5)
         assert akin.live.report["passed"] is True
+
+
+def test_a_reindex_gives_words_to_an_index_that_was_built_without_them(akin: Akin) -> None:
+    # given a live collection as it was made before there were words
+    live, words = akin.live, query_words("number 7")
+    akin.index.drop(live.name)
+    akin.index.create(live.name, CollectionSpec(dimensions=live.dimensions, attributes=live.attributes))
+    akin.ledger.placements.forget(live.name)
+    akin.ledger.generations.missing(live.name, job_id="again")
+    akin.finish()
+    with pytest.raises(NoWordsError):
+        akin.index.open(live.name).query(Query(words=words, limit=1))
+
+    # when it is built again
+    begun = akin.reindex()
+
+    # then items are found by their words, weighed by the catalogue's own lengths
+    collection = akin.index.open(begun.name)
+    assert begun.state is GenerationState.LIVE
+    assert collection.average_length == 4.0
+    assert collection.query(Query(words=words, limit=60))[0].item_id == "i7"
+    akin.put(item("late", "a zeppelin"))
+    assert [hit.item_id for hit in collection.query(Query(words=query_words("Zeppelin"), limit=9))] == ["late"]
 
 
 def test_a_build_reports_how_far_it_has_come(akin: Akin) -> None:

@@ -1,0 +1,52 @@
+"""Answers that say no, as the errors akin itself raises."""
+
+from typing import Any
+
+import httpx
+
+from ingest.errors import (
+    AkinError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+    UnavailableError,
+)
+
+_ERRORS: dict[int, type[AkinError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    429: UnavailableError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: UnavailableError,
+    507: StorageFullError,
+}
+
+
+class NotAllowedError(AkinError):
+    """The key is missing, unknown, or not for this; make one with `akin keys create`."""
+
+    code = "not_allowed"
+
+
+def refusal(answer: httpx.Response) -> AkinError:
+    """The error that a problem document describes; `code` is the document's."""
+    problem = _problem(answer)
+    detail = str(problem.get("detail") or f"the server answered {answer.status_code}")
+    code = str(problem.get("code") or "refused")
+    if answer.status_code in (400, 413, 415, 422):
+        field = problem.get("field")
+        return InvalidInputError(code, detail, str(field) if field is not None else None)
+    kind = NotAllowedError if answer.status_code in (401, 403) else _ERRORS.get(answer.status_code, AkinError)
+    error = kind(detail)
+    error.code = code
+    return error
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        content = answer.json()
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

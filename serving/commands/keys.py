@@ -1,0 +1,62 @@
+"""`akin keys`: making, listing and revoking API keys."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ingest.errors import SettingsError
+from ingest.keys import ApiKey, Scope
+from ingest.settings import load_settings
+
+MOST_NAME_CHARS = 128
+
+app = typer.Typer(help="API keys. On a loopback address none is needed until the first one is made.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who will hold it; shown in the list.")],
+    scope: Annotated[list[Scope], typer.Option(help="query, ingest, or admin for everything; may be repeated.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and show it, once: only its hash is kept. From the first key on, the API asks for one."""
+    from ingest.store.ledger import open_ledger
+    from serving.terminal import show
+
+    if not 0 < len(name) <= MOST_NAME_CHARS or not name.isprintable():
+        raise SettingsError(f"a key's name has 1 to {MOST_NAME_CHARS} printable characters")
+    with open_ledger(load_settings().ledger_url) as ledger:
+        key, secret = ledger.keys.create(name, scope)
+    show({**_shown(key), "key": secret}, as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """Every key that was made, by id; none of them can be shown again."""
+    from ingest.store.ledger import open_ledger
+    from serving.terminal import show_keys
+
+    with open_ledger(load_settings().ledger_url) as ledger:
+        show_keys([_shown(key) for key in ledger.keys.list()], as_json=as_json)
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="The id, as listed.")], as_json: JsonOption = False) -> None:
+    """Lock a key out for good; running programs notice within two seconds. The API goes on asking for one."""
+    from ingest.store.ledger import open_ledger
+    from serving.terminal import show
+
+    with open_ledger(load_settings().ledger_url) as ledger:
+        show(_shown(ledger.keys.revoke(key_id)), as_json=as_json)
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+    }

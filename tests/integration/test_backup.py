@@ -1,0 +1,240 @@
+"""A backup holds everything that cannot be made again, from either database and into either."""
+
+import stat
+import zipfile
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from sqlalchemy import text
+
+from ingest.backup import back_up, restore
+from ingest.errors import ConflictError, DamagedLedgerError, HomeInUseError, InvalidInputError, NotFoundError
+from ingest.events import Event
+from ingest.home import hold_home
+from ingest.items import Item
+from ingest.keys import Scope
+from ingest.queue import NoQueue
+from ingest.reconcile import collection_spec
+from ingest.settings import Settings
+from ingest.store.ledger import open_ledger
+from ingest.submit import delete_items, submit_events, submit_items
+from tests.fakes import installation
+from tests.services import empty
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def fill(settings, ledger):
+    submit_items(ledger, NoQueue(), settings, [Item(item_id=f"i{n}", title=f"títle {n} \x7f") for n in range(1_500)])
+    delete_items(ledger, NoQueue(), settings, ["i7"])
+    submit_events(
+        ledger,
+        settings,
+        [
+            Event(event_id=f"e{n}", user_id=f"u{n % 9}", item_id=f"i{n}", type="like", timestamp=START + timedelta(n))
+            for n in range(50)
+        ],
+    )
+    ledger.users.delete("u3")
+    ledger.keys.create("shop", [Scope.QUERY])
+
+
+def contents(ledger):
+    keys = [(key.key_id, key.secret_hash) for key in ledger.keys.list()]
+    items = [row for page in ledger.items.pages() for row in page]
+    events = [event for history in ledger.events.histories() for event in history]
+    return items, events, keys, ledger.users.is_deleted("u3"), ledger.items.get("i7")
+
+
+@pytest.fixture
+def other(tmp_path):
+    return Settings(home=tmp_path / "other", min_free_bytes=0, attributes={"year": "integer"})
+
+
+@pytest.fixture
+def server(postgres_url):
+    """An empty PostgreSQL, left empty."""
+    empty(postgres_url)
+    yield postgres_url
+    empty(postgres_url)
+
+
+def test_what_is_restored_is_what_was_backed_up(settings, sqlite_ledger, other, tmp_path):
+    fill(settings, sqlite_ledger)
+    before = contents(sqlite_ledger)
+
+    report = back_up(settings, tmp_path / "b.zip")
+    restored = restore(other, tmp_path / "b.zip")
+
+    assert report.rows == restored.rows
+    assert report.rows["items"] == 1_500
+    with open_ledger(other.ledger_url) as ledger:
+        assert contents(ledger) == before
+        # What is written afterwards gets numbers of its own.
+        assert ledger.events.add([Event(event_id="new", user_id="u1", item_id="i1", type="like")]) == 1
+        # The erased user stays erased: the salt came along.
+        assert ledger.events.add([Event(event_id="late", user_id="u3", item_id="i1", type="like")]) == 0
+
+
+def test_a_backup_goes_from_a_laptop_to_postgresql_and_back(settings, sqlite_ledger, server, other, tmp_path):
+    fill(settings, sqlite_ledger)
+    there = settings.model_copy(update={"database_url": Settings(database_url=server).database_url})
+
+    back_up(settings, tmp_path / "laptop.zip")
+    restore(there, tmp_path / "laptop.zip", force=True)
+    with open_ledger(server) as ledger:
+        assert contents(ledger) == contents(sqlite_ledger)
+        assert ledger.events.add([Event(event_id="new", user_id="u1", item_id="i1", type="like")]) == 1
+        after = contents(ledger)
+    with pytest.raises(ConflictError):
+        restore(there, tmp_path / "laptop.zip")
+    back_up(there, tmp_path / "server.zip")
+    restore(other, tmp_path / "server.zip")
+
+    with open_ledger(other.ledger_url) as ledger:
+        assert contents(ledger) == after
+
+
+def test_a_backup_is_of_one_moment_and_lets_others_write(settings, sqlite_ledger, tmp_path):
+    fill(settings, sqlite_ledger)
+    database = sqlite_ledger._database
+
+    with database.snapshot() as connection:
+        assert connection.execute(text("SELECT count(*) FROM events")).scalar() == 44
+        sqlite_ledger.events.add([Event(event_id="meanwhile", user_id="u1", item_id="i1", type="like")])
+        assert connection.execute(text("SELECT count(*) FROM events")).scalar() == 44
+
+
+def test_the_index_is_built_again_after_a_restore(tmp_path):
+    with installation(tmp_path / "home") as akin:
+        akin.add_items([Item(item_id=f"i{n}", title=f"title {n}") for n in range(20)])
+        back_up(akin.settings, tmp_path / "b.zip")
+        akin.add_items([Item(item_id="later", title="later")])
+        encoder = next(iter(akin.encoders.encoders.values()))
+    restored = restore(akin.settings, tmp_path / "b.zip", force=True)
+
+    assert restored.kept.exists()
+    with installation(tmp_path / "home", live=False) as akin:
+        akin.encoders.add(encoder)
+        generation = akin.ledger.generations.live()
+        assert akin.index.names() == []
+        assert akin.ledger.pending.count() == 20
+        akin.index.create(generation.name, collection_spec(akin.settings, akin.ledger, generation))
+        akin.place_all()
+        assert sorted(akin.index.open(generation.name).ids()) == sorted(f"i{n}" for n in range(20))
+
+
+def test_nothing_is_overwritten_unless_it_is_meant(settings, sqlite_ledger, tmp_path):
+    file = tmp_path / "b.zip"
+    back_up(settings, file)
+
+    with pytest.raises(ConflictError, match="--force"):
+        back_up(settings, file)
+    with pytest.raises(ConflictError, match="--force"):
+        restore(settings, file)
+    back_up(settings, file, force=True)
+    kept = restore(settings, file, force=True).kept
+    assert kept.read_bytes()[:15] == b"SQLite format 3"
+
+
+def test_only_the_owner_may_read_a_backup(settings, sqlite_ledger, tmp_path):
+    back_up(settings, tmp_path / "b.zip")
+
+    assert stat.S_IMODE((tmp_path / "b.zip").stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "home"]
+
+
+def test_nothing_is_restored_under_a_running_akin(settings, sqlite_ledger, tmp_path):
+    back_up(settings, tmp_path / "b.zip")
+
+    with hold_home(settings.home), pytest.raises(HomeInUseError):
+        restore(settings, tmp_path / "b.zip", force=True)
+
+
+def rewritten(source, target, change):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            for changed, content in change(name, old.read(name)):
+                new.writestr(changed, content)
+
+
+def newer(name, content):
+    if name != "manifest.json":
+        return [(name, content)]
+    return [(name, orjson.dumps({**orjson.loads(content), "revision": "9999"}))]
+
+
+DAMAGE = {
+    "a changed row": lambda name, content: [(name, content.replace(b'"i3"', b'"i9"'))],
+    "a missing part": lambda name, content: [] if "events" in name else [(name, content)],
+    "a part more": lambda name, content: [(name, content), ("extra-" + name.replace("/", "-"), content)],
+    "no manifest": lambda name, content: [] if name == "manifest.json" else [(name, content)],
+    "another version": newer,
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_backup_is_refused_before_anything_is_changed(settings, sqlite_ledger, tmp_path, change):
+    submit_items(sqlite_ledger, NoQueue(), settings, [Item(item_id=f"i{n}", title=f"title {n}") for n in range(5)])
+    back_up(settings, tmp_path / "b.zip")
+    rewritten(tmp_path / "b.zip", tmp_path / "bad.zip", change)
+
+    with pytest.raises(InvalidInputError):
+        restore(settings, tmp_path / "bad.zip", force=True)
+
+    assert sqlite_ledger.items.count() == 5
+
+
+def test_a_cut_or_flipped_file_is_refused(settings, sqlite_ledger, other, tmp_path):
+    fill(settings, sqlite_ledger)
+    back_up(settings, tmp_path / "b.zip")
+    whole = (tmp_path / "b.zip").read_bytes()
+    for bad in (b"", b"not a backup", whole[: len(whole) // 2], flipped(whole, len(whole) // 3)):
+        (tmp_path / "bad.zip").write_bytes(bad)
+        with pytest.raises(InvalidInputError):
+            restore(other, tmp_path / "bad.zip")
+        assert not other.home.joinpath("ledger.sqlite").exists()
+    with pytest.raises(NotFoundError):
+        restore(other, tmp_path / "nothing.zip")
+
+
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+def test_a_damaged_ledger_says_so_and_a_restore_mends_it(settings, tmp_path):
+    with open_ledger(settings.ledger_url) as ledger:
+        fill(settings, ledger)
+        back_up(settings, tmp_path / "b.zip")
+        before = contents(ledger)
+        file = ledger.file
+    damaged = bytearray(file.read_bytes())
+    for page in range(4, len(damaged) // 4096, 3):
+        damaged[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
+    file.write_bytes(damaged)
+
+    with pytest.raises(DamagedLedgerError, match="akin restore"), open_ledger(settings.ledger_url) as ledger:
+        ledger.check()
+    restore(settings, tmp_path / "b.zip", force=True)
+
+    with open_ledger(settings.ledger_url) as ledger:
+        ledger.check()
+        assert contents(ledger) == before
+
+
+def test_a_file_that_is_no_ledger_says_so(settings):
+    settings.home.mkdir(parents=True)
+    (settings.home / "ledger.sqlite").write_bytes(b"something else " * 1_000)
+
+    with pytest.raises(DamagedLedgerError):
+        open_ledger(settings.ledger_url)
+
+
+def test_a_check_ends_when_its_time_does(settings):
+    with open_ledger(settings.ledger_url) as ledger:
+        fill(settings, ledger)
+
+        assert ledger.check()
+        assert not ledger.check(0)
+        assert ledger.check()

@@ -1,0 +1,193 @@
+"""The typed client against a real API, and against a server that is away or busy."""
+
+import asyncio
+import json
+import threading
+from contextvars import copy_context
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+import akin as program
+from ingest.errors import InvalidInputError, NotFoundError, SettingsError, UnavailableError
+from serving.api.app import create_app
+from serving.client import Akin, AsyncAkin
+from serving.client.refusals import NotAllowedError
+from serving.client.retries import Retries
+from tests.fakes import installation
+
+QUICK = Retries(first_seconds=0.001, longest_seconds=0.001)
+
+
+@pytest.fixture(scope="module")
+def akin(tmp_path_factory):
+    with installation(tmp_path_factory.mktemp("client")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(akin):
+    server = uvicorn.Server(uvicorn.Config(create_app(akin.services()), port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        pass
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def client(url):
+    with Akin(url, retries=QUICK) as made:
+        yield made
+
+
+def test_items_are_put_found_recommended_and_deleted(akin, client):
+    accepted = client.put_items(
+        [{"item_id": f"a/{n}", "title": f"sea story {n}", "categories": ["sea"]} for n in range(5)]
+    )
+    akin.place_all()
+    assert client.wait(accepted.job_id).placed == 5
+    assert client.item("a/1").categories == ["sea"]
+    client.patch_item("a/1", title="sea story one")
+    assert client.item("a/1").title == "sea story one"
+    assert client.add_events([{"event_id": "1", "user_id": "ann", "item_id": "a/1", "type": "like"}]).accepted == 1
+    first = client.recommend("ann", limit=2, explain=True, fields=["title"])
+    assert len(first.items) == 2
+    assert {item.item_id for item in first.items}.isdisjoint(item.item_id for item in client.next_page(first).items)
+    assert client.recommend_for([{"item_id": "a/2"}], limit=1).items
+    assert client.similar("a/1", limit=1).items
+    assert client.search("sea", limit=1).items
+    assert client.history("ann").events[0].item_id == "a/1"
+    assert client.erase("ann").events == 1
+    assert client.export("ann").events == []
+    client.delete_item("a/1")
+    with pytest.raises(NotFoundError):
+        client.item("a/1")
+    assert [one.state for one in client.generations().generations] == ["live"]
+
+
+def test_a_refusal_is_the_error_akin_raises_and_names_the_field(client):
+    with pytest.raises(InvalidInputError) as refused:
+        client.recommend("ann", strategy="magic")
+    assert refused.value.field == "strategy"
+
+
+def test_the_same_is_awaited(url):
+    async def ask():
+        async with AsyncAkin(url, retries=QUICK) as client:
+            await client.put_item("async", title="awaited")
+            with pytest.raises(NotFoundError):
+                await client.item("nothing")
+            return await client.item("async")
+
+    assert asyncio.run(ask()).title == "awaited"
+
+
+def test_both_clients_have_the_same_calls():
+    def calls(kind):
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert calls(Akin) == calls(AsyncAkin)
+
+
+def command(*arguments):
+    """A command in this process, in a context of its own: what it remembers ends with it."""
+    return copy_context().run(CliRunner().invoke, program.app, arguments)
+
+
+def test_the_command_line_asks_where_url_says(akin, client, url):
+    client.put_items([{"item_id": "far", "title": "a far lighthouse"}])
+    akin.place_all()
+    found = command("--url", url, "search", "lighthouse", "--json")
+    assert found.exit_code == 0
+    assert json.loads(found.stdout)["items"][0]["item_id"] == "far"
+
+
+def test_a_refusal_elsewhere_is_the_same_error_as_here(url):
+    failed = command("--url", url, "recommend", "ann", "--strategy", "magic").exception
+    assert isinstance(failed, InvalidInputError)
+    assert failed.field == "strategy"
+
+
+def test_commands_that_work_on_this_machine_refuse_a_url(url, tmp_path):
+    refused = command("--url", url, "ingest", "items", str(tmp_path / "items.csv")).exception
+    assert isinstance(refused, SettingsError)
+    assert "--url" in str(refused)
+
+
+def test_a_key_goes_with_every_call():
+    with HTTPServer(("127.0.0.1", 0), Guarded) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        there = f"http://127.0.0.1:{server.server_port}"
+        with Akin(there, key="secret") as client, pytest.raises(NotFoundError):
+            client.item("x")
+        with Akin(there) as client, pytest.raises(NotAllowedError):
+            client.item("x")
+        assert isinstance(command("--url", there, "--key", "secret", "generations").exception, NotFoundError)
+        server.shutdown()
+        thread.join()
+
+
+class Guarded(BaseHTTPRequestHandler):
+    """Knows nothing, and says even that only to who has the key."""
+
+    def do_GET(self):
+        self.send_response(404 if self.headers["authorization"] == "Bearer secret" else 401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_server_that_is_away_is_an_unavailable_error():
+    with Akin("http://127.0.0.1:9", retries=QUICK) as client, pytest.raises(UnavailableError):
+        client.item("x")
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Answers 503 twice, then that it knows nothing."""
+
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        status = 503 if type(self).asked <= 2 else 404
+        self.send_response(status)
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815 - the name is the base class's
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def busy():
+    Busy.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with Akin(f"http://127.0.0.1:{server.server_port}", retries=QUICK) as client:
+            yield client
+        server.shutdown()
+        thread.join()
+
+
+def test_a_busy_server_is_asked_again(busy):
+    with pytest.raises(NotFoundError):
+        busy.item("x")
+    assert Busy.asked == 3
+
+
+def test_what_would_count_twice_is_not_repeated(busy):
+    with pytest.raises(UnavailableError):
+        busy.add_events([{"user_id": "ann", "item_id": "x", "type": "like"}])
+    assert Busy.asked == 1
