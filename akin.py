@@ -1,19 +1,24 @@
 """akin's command line, and the only place that wires the programs together. Nothing imports this module."""
 
 import gc
+import secrets
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ingest.benchmark.command import app as bench_app
 from ingest.errors import AkinError, SettingsError
 from ingest.settings import Settings, load_settings
+from serving.commands.backup import backup
+from serving.commands.keys import app as keys_app
 
 if TYPE_CHECKING:
     import uvicorn
@@ -25,10 +30,16 @@ if TYPE_CHECKING:
     from ingest.store.ledger import Ledger
     from serving.remote import Remote
     from serving.services import Services
+    from workers.app import CeleryQueue
+    from workers.resources import Resources
+    from workers.upkeep import Upkeep
+
+    WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
 
 EXIT_ERROR = 1
 EXIT_REJECTS = 3
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+ASKING = frozenset({"recommend", "search", "similar", "generations", "reindex", "rollback"})  # what --url works for
+ELSEWHERE: ContextVar[tuple[str, str | None] | None] = ContextVar("elsewhere", default=None)  # URL and key
 
 app = typer.Typer(
     name="akin",
@@ -41,6 +52,9 @@ app = typer.Typer(
 )
 ingest_app = typer.Typer(help="Take in a file of items or events (JSON Lines, CSV, Parquet; .gz, .zst; - is stdin).")
 app.add_typer(ingest_app, name="ingest", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+app.add_typer(keys_app, name="keys", no_args_is_help=True)
+app.command()(backup)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 FileArgument = Annotated[str, typer.Argument(help="The file, or - for standard input.")]
@@ -54,47 +68,114 @@ LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help=
 FilterOption = Annotated[str | None, typer.Option("--filter", help='JSON, e.g. {"gte": {"year": 1990}}.')]
 
 
+@app.callback()
+def elsewhere(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(envvar="AKIN_URL", help="Ask the akin at this URL.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="AKIN_KEY", help="The API key to show there.")] = None,
+) -> None:
+    """Remember which akin is to be asked; refuse commands that ask none, instead of letting them work here."""
+    if url is None:
+        return
+    if context.invoked_subcommand not in ASKING:
+        raise SettingsError(f"`akin {context.invoked_subcommand}` works on this machine and takes no --url (AKIN_URL)")
+    ELSEWHERE.set((url, key))
+
+
 # --- Wiring -----------------------------------------------------------------------------------------------------------
+
+
+def resources_of(catalogue: "Catalogue") -> "Resources":
+    """What tasks and the upkeep need, over an open catalogue."""
+    from ingest.reindex import Reindexer
+    from ingest.trainer import Trainer
+    from serving.evaluate.recent import recent_ndcg
+    from workers.resources import Resources
+
+    settings, ledger, index = catalogue.settings, catalogue.ledger, catalogue.index
+    trainer = Trainer(settings, ledger, index)
+    reindexer = Reindexer(
+        settings,
+        ledger,
+        index,
+        catalogue.encoders,
+        evaluate=lambda generation: recent_ndcg(ledger, index.open(generation.name), generation, settings),
+        # Embedded, a build has trained already.
+        **({"went_live": trainer.request} if settings.train_taste and not settings.embedded else {}),
+    )
+    return Resources(
+        settings=settings,
+        ledger=ledger,
+        reconciler=catalogue.reconciler,
+        reindexer=reindexer,
+        trainer=trainer,
+    )
+
+
+@contextmanager
+def open_resources(settings: Settings) -> Iterator["Resources"]:
+    """The same, opened for a process of its own."""
+    from ingest.catalogue import open_catalogue
+
+    with open_catalogue(settings) as catalogue:
+        yield resources_of(catalogue)
+
+
+def upkeep_of(catalogue: "Catalogue", resources: "Resources", queue: "CeleryQueue") -> "Upkeep":
+    """The upkeep of an installation: of the only process there is, or of one of several that hold a lease in turn."""
+    from ingest.catalogue import put_in_order
+    from workers.upkeep import Alone, Leased, Upkeep
+
+    if catalogue.settings.embedded:
+        return Upkeep(resources, queue, Alone())
+    return Upkeep(resources, queue, Leased(catalogue.ledger.leases), lambda: put_in_order(catalogue))
 
 
 @contextmanager
 def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer"]]:
     """The write side in this process: an open catalogue, and a Celery worker that keeps its index in order."""
     from ingest.catalogue import open_catalogue
-    from ingest.reindex import Reindexer
-    from ingest.trainer import Trainer
-    from serving.evaluate.recent import recent_ndcg
     from workers.app import CeleryQueue, make_app
     from workers.embedded import embedded_worker
-    from workers.resources import Resources
 
     with open_catalogue(settings) as catalogue:
-        ledger, index = catalogue.ledger, catalogue.index
-        trainer = Trainer(settings, ledger, index)
-        reindexer = Reindexer(
-            settings,
-            ledger,
-            index,
-            catalogue.encoders,
-            evaluate=lambda generation: recent_ndcg(ledger, index.open(generation.name), generation, settings),
-            # Embedded, a build has trained already.
-            **({"went_live": trainer.request} if settings.train_taste and not settings.embedded else {}),
-        )
-        celery = make_app(settings)
-        resources = Resources(
-            settings=settings,
-            ledger=ledger,
-            reconciler=catalogue.reconciler,
-            reindexer=reindexer,
-            trainer=trainer,
-        )
-        with embedded_worker(celery, resources):
-            yield catalogue, CeleryQueue(celery), reindexer
+        resources, celery = resources_of(catalogue), make_app(settings)
+        queue = CeleryQueue(celery)
+        with embedded_worker(celery, resources, upkeep_of(catalogue, resources, queue)):
+            yield catalogue, queue, resources.reindexer
 
 
 @contextmanager
-def query_services(catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer") -> Iterator["Services"]:
-    """The query layer over an open catalogue."""
+def watched(settings: Settings, queue: "Queue") -> Iterator[None]:
+    """Traces, and metrics on a port of their own, of a program that has no API."""
+    from ingest.ledger_metrics import LedgerMetrics
+    from ingest.metrics_server import metrics_server
+    from ingest.store.ledger import open_ledger
+    from ingest.traces import tracing
+
+    with (
+        tracing("worker"),
+        open_ledger(settings.ledger_url) as ledger,
+        metrics_server(settings, LedgerMetrics(ledger, queue)),
+    ):
+        yield
+
+
+@contextmanager
+def producer(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer"]]:
+    """An open catalogue whose work other processes do: `akin worker` and `akin beat`."""
+    from ingest.catalogue import open_catalogue
+    from workers.app import CeleryQueue, make_app
+
+    with open_catalogue(settings) as catalogue:
+        yield catalogue, CeleryQueue(make_app(settings)), resources_of(catalogue).reindexer
+
+
+@contextmanager
+def query_services(
+    catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer", *, local_key: str | None = None
+) -> Iterator["Services"]:
+    """The query layer over an open catalogue. `local_key` lets in commands that are run beside this process."""
     from serving.live import LiveIndex
     from serving.log_writer import LogWriter
     from serving.recommend import Recommender
@@ -118,22 +199,30 @@ def query_services(catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer
             recommender=recommender,
             searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
             similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
-            users=Users(ledger, live, settings, recommender, log),
+            users=Users(ledger, live, settings, recommender),
             reindex=reindexer.request,
             activate=reindexer.activate,
+            progress=lambda: reindexer.progress,
+            discard=reindexer.discard,
+            manifest=catalogue.encoders.manifest,
+            local_key=local_key,
         )
 
 
 @contextmanager
-def everything(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "uvicorn.Server"]]:
-    """The whole of akin in this process: write side, query layer, and an API server that is not started yet."""
+def api_server(
+    settings: Settings, write_side: "WriteSide", local_key: str
+) -> Iterator[tuple["Catalogue", "Queue", "uvicorn.Server"]]:
+    """A write side (here, or elsewhere), the query layer, and an API server that is not started yet."""
     import uvicorn
 
+    from ingest.traces import tracing
     from serving.api.app import create_app
 
     with (
-        worker(settings) as (catalogue, queue, reindexer),
-        query_services(catalogue, queue, reindexer) as services,
+        tracing("api"),
+        write_side(settings) as (catalogue, queue, reindexer),
+        query_services(catalogue, queue, reindexer, local_key=local_key) as services,
     ):
         config = uvicorn.Config(
             create_app(services),
@@ -150,20 +239,24 @@ def everything(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "uvic
 
 
 @contextmanager
-def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", str]]:
-    """Everything, with the API answering from a thread; gives its URL."""
+def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", str, str]]:
+    """An API that answers from a thread, with the write side where there is no other process for it.
+
+    Gives its URL, and the key that lets this process in where keys are needed.
+    """
     from ingest.home import announce_server
 
     check_port(settings)
-    with everything(settings) as (catalogue, queue, server):
+    local_key, write_side = secrets.token_urlsafe(32), producer if is_cluster(settings) else worker
+    with api_server(settings, write_side, local_key) as (catalogue, queue, server):
         thread = threading.Thread(target=server.run, name="api", daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
         url = f"http://{settings.host}:{server.servers[0].sockets[0].getsockname()[1]}"
         try:
-            with announce_server(settings.home, url):
-                yield catalogue, queue, url
+            with announce_server(settings.home, url, local_key):
+                yield catalogue, queue, url, local_key
         finally:
             server.should_exit = True
             thread.join()
@@ -171,15 +264,54 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
 
 @contextmanager
 def remote(settings: Settings) -> Iterator["Remote"]:
-    """The akin that serves this data folder, or one started here for the length of a command."""
+    """The akin that --url names, or serves this data folder, or one started here for the length of a command."""
     from ingest.home import running_server
     from serving.remote import Remote
 
-    if there := running_server(settings.home):
-        yield Remote(there.url)
+    if (elsewhere := ELSEWHERE.get()) is not None:
+        with Remote(*elsewhere) as akin:
+            yield akin
         return
-    with serving_in_background(settings.model_copy(update={"port": 0, "host": "127.0.0.1"})) as (_, _, url):
-        yield Remote(url)
+    if there := running_server(settings.home):
+        with Remote(there.url, there.key) as akin:
+            yield akin
+        return
+    here = settings.model_copy(update={"port": 0, "host": "127.0.0.1"})
+    with serving_in_background(here) as (_, _, url, key), Remote(url, key) as akin:
+        yield akin
+
+
+def is_cluster(settings: Settings) -> bool:
+    """Whether `akin worker` and `akin beat` run as processes of their own."""
+    return settings.broker_url is not None and not settings.embedded
+
+
+def check_cluster(settings: Settings) -> None:
+    """Raise SettingsError unless several processes could share this installation."""
+    missing = [
+        name
+        for name, value in (("AKIN_BROKER_URL", settings.broker_url), ("AKIN_QDRANT_URL", settings.qdrant_url))
+        if value is None
+    ]
+    if missing:
+        raise SettingsError(
+            f"processes of their own share a broker and a Qdrant server: set {' and '.join(missing)}, "
+            "or run everything in one process with `akin up`"
+        )
+
+
+def check_keys(settings: Settings) -> None:
+    """Raise SettingsError when other machines could reach an API that nobody has a key for."""
+    from ingest.store.ledger import open_ledger
+
+    if not settings.public:
+        return
+    with open_ledger(settings.ledger_url) as ledger:
+        if not any(key.revoked_at is None for key in ledger.keys.list()):
+            raise SettingsError(
+                f"akin does not listen on {settings.host}, where other machines reach it, without an API key; "
+                "make one: akin keys create NAME --scope admin"
+            )
 
 
 def check_port(settings: Settings) -> None:
@@ -206,20 +338,91 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port to listen on (AKIN_PORT).")] = None,
 ) -> None:
     """Run everything in one process: API, queue, worker, index and schedule."""
+    run_api(load_settings(host=host, port=port), worker)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (AKIN_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (AKIN_PORT).")] = None,
+) -> None:
+    """Run the API alone; `akin worker` and `akin beat` do the work. Any number may run."""
+    settings = load_settings(host=host, port=port)
+    check_cluster(settings)
+    run_api(settings, producer)
+
+
+@app.command("worker")
+def worker_command(
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=0, help="Processes that embed; 0: one for each core.")
+    ] = 0,
+    pool: Annotated[str, typer.Option(help="prefork, or solo: one process, as for a GPU.")] = "prefork",
+) -> None:
+    """Run tasks from the queue: embed what is pending, and take in what producers send. Any number may run."""
+    from functools import partial
+
+    from ingest.counting import counting_together
+    from ingest.encoder.processor import available_cores
+
+    settings = load_settings()
+    check_cluster(settings)
+    cores = available_cores()
+    concurrency = concurrency or cores
+    if not settings.encoder_threads:
+        settings = settings.model_copy(update={"encoder_threads": max(1, cores // concurrency)})
+    # Before anything that counts is imported; where nobody looks, nothing is shared.
+    with nullcontext() if settings.metrics_port is None else counting_together():
+        from workers.app import CeleryQueue, make_app
+        from workers.programs import run_worker
+
+        celery = make_app(settings)
+        with watched(settings, CeleryQueue(celery)):
+            run_worker(celery, partial(open_resources, settings), concurrency=concurrency, pool=pool)
+
+
+@app.command()
+def beat() -> None:
+    """Keep the schedule, find pending work, build generations. One does it; a second stands by and takes over."""
+    from ingest.catalogue import open_catalogue
+    from ingest.logs import configure_logging
+    from ingest.metrics_server import metrics_server
+    from ingest.traces import tracing
+    from workers.app import CeleryQueue, make_app
+    from workers.programs import run_beat
+    from workers.schedule import beat_schedule
+
+    configure_logging()
+    settings = load_settings()
+    check_cluster(settings)
+    celery = make_app(settings)
+    celery.conf.beat_schedule = beat_schedule(settings)
+    with tracing("beat"), metrics_server(settings), open_catalogue(settings) as catalogue:
+        run_beat(celery, upkeep_of(catalogue, resources_of(catalogue), CeleryQueue(celery)))
+
+
+@app.command("migrate")
+def migrate_command(as_json: JsonOption = False) -> None:
+    """Bring the ledger's tables to what this akin needs. A ledger in SQLite does so by itself."""
+    from ingest.store.schema import migrate
+    from serving.terminal import show
+
+    before, after = migrate(load_settings().ledger_url)
+    show({"before": before or "empty", "after": after}, as_json=as_json)
+
+
+def run_api(settings: Settings, write_side: "WriteSide") -> None:
+    """Serve the API until SIGTERM or SIGINT."""
     from ingest.home import announce_server
     from ingest.logs import configure_logging
 
     configure_logging()
-    settings = load_settings(host=host, port=port)
-    if settings.host not in LOOPBACK:
-        raise SettingsError(
-            f"akin does not listen on {settings.host}: it has no keys yet, so anybody could write to it; "
-            "listen on 127.0.0.1 and put a proxy that authenticates in front"
-        )
+    check_keys(settings)
     check_port(settings)
+    local_key = secrets.token_urlsafe(32)
     # uvicorn raises the signal again once it has stopped; this way it unwinds what is below instead of ending it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with everything(settings) as (_, _, server):
+    with api_server(settings, write_side, local_key) as (_, _, server):
         # What lives as long as the process need not be looked at again by every collection, nor what one request made.
         gc.collect()
         gc.freeze()
@@ -227,7 +430,7 @@ def up(
         # A thread that writes or embeds would keep an answer waiting for ten times as long as the answer takes.
         sys.setswitchinterval(0.0005)
         url = f"http://{settings.host}:{settings.port}"
-        with announce_server(settings.home, url):
+        with announce_server(settings.home, url, local_key):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)
             server.run()
 
@@ -252,14 +455,15 @@ def demo(
         settings = settings.model_copy(update={"port": 0})
     if items is None:
         items, events = str(sample.ITEMS), events or str(sample.EVENTS)
-    with serving_in_background(settings) as (catalogue, queue, url):
+    with serving_in_background(settings) as (catalogue, queue, url, key):
         source = file_source(items, mapping=mapping)
         reports = [terminal.take_items_file(catalogue.ledger, queue, settings, source)]
         if events is not None:
             source = file_source(events, mapping=mapping)
             reports.append(terminal.take_events_file(catalogue.ledger, settings, source))
         terminal.wait_for_quiet(catalogue.ledger)
-        show_somebody(catalogue.ledger, Remote(url))
+        with Remote(url, key) as akin:
+            show_somebody(catalogue.ledger, akin)
         if not once:
             typer.echo(f"\nThe API is at {url}, its documentation at {url}/docs. Ctrl-C stops it.")
             threading.Event().wait()
@@ -271,17 +475,44 @@ def export_model_command(
     source: Annotated[str | None, typer.Option(help="Hub id or folder; default all-MiniLM-L6-v2.")] = None,
     out: Annotated[Path | None, typer.Option(help="Artifact folder; default AKIN_ENCODER.")] = None,
     revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub model.")] = None,
-    recipe: Annotated[str, typer.Option(help="int8, fast or fp32.")] = "int8",
+    recipe: Annotated[
+        str, typer.Option(help="int8, fast or accurate for processors, fp16 for GPUs, or fp32.")
+    ] = "int8",
+    texts: Annotated[str | None, typer.Option(help="Your items file: set up and measured on it.")] = None,
+    mapping: MappingOption = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Keep so many layers, spread evenly: faster, less exact.")
+    ] = None,
+    dimensions: Annotated[int | None, typer.Option(min=2, help="Shorten vectors to their main directions.")] = None,
+    passages: Annotated[
+        int, typer.Option(min=1, max=256, help="Most pieces read of a long text; 1 reads its beginning only.")
+    ] = 256,
     force: Annotated[bool, typer.Option("--force", help="Write it even when it is below its fidelity floor.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a BERT-type model to ONNX, quantize it, verify it against fp32, and write an encoder artifact."""
+    """Export a BERT-type model to ONNX, quantize it, verify it against fp32, and write an encoder artifact.
+
+    With --texts, `akin doctor --encoder --texts` says afterwards how it does on your catalogue, and where least.
+    """
     from ingest import terminal
+    from ingest.encoder.export import Shape
+    from ingest.files import file_source
     from serving.terminal import show
 
-    folder = out or load_settings().encoder_folder
-    manifest = terminal.export(source, folder, revision=revision, recipe=recipe, force=force)
-    show({"folder": folder, **manifest}, as_json=as_json)
+    settings = load_settings()
+    folder = out or settings.encoder_folder
+    sample = None if texts is None else terminal.sample_texts(settings, file_source(texts, mapping=mapping))
+    manifest = terminal.export(
+        source,
+        folder,
+        revision=revision,
+        recipe=recipe,
+        texts=None if sample is None else sample.texts,
+        shape=Shape(layers=layers, dimensions=dimensions, passages=passages),
+        force=force,
+    )
+    report = {} if sample is None else {"on your texts": terminal.examine(folder, sample).as_json()}
+    show({"folder": folder, **manifest, **report}, as_json=as_json)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -309,7 +540,8 @@ def ingest_items(
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
     with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
         # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
-        start = None if is_held(settings.home) or not wait else lambda: stack.enter_context(worker(settings))
+        elsewhere = is_cluster(settings) or is_held(settings.home)
+        start = None if elsewhere or not wait else lambda: stack.enter_context(worker(settings))
         report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
         job = ledger.jobs.get(report.job_id or "")
     show({**report.as_json(), "failed": job.failed if job else 0}, as_json=as_json)
@@ -366,14 +598,33 @@ def validate_command(
 
 
 @app.command()
-def recommend(user: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
+def recommend(
+    user: str,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")] = None,
+    filter_: FilterOption = None,
+    strategy: Annotated[str | None, typer.Option(help="auto, blend, taste, interests, mean or popular.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="A named set of query settings.")] = None,
+    diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance, 1: difference.")] = None,
+    max_per: Annotated[str | None, typer.Option(help='JSON, most items per value: {"categories": 3}.')] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Recommend items to a user, with reasons."""
     from serving.remote import segment
     from serving.terminal import show_answer
 
     with remote(load_settings()) as akin:
         path = f"/users/{segment(user)}/recommendations"
-        answer = akin.get(path, limit=limit, filter=filter_, explain="true", fields="title")
+        answer = akin.get(
+            path,
+            limit=limit,
+            filter=filter_,
+            strategy=strategy,
+            scenario=scenario,
+            diversity=diversity,
+            max_per=max_per,
+            explain="true",
+            fields="title",
+        )
     show_answer(f"for {user}", answer, as_json=as_json)
 
 
@@ -389,13 +640,23 @@ def similar(item: str, limit: LimitOption = 10, filter_: FilterOption = None, as
 
 
 @app.command()
-def search(query: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
-    """Items whose texts mean what the query means."""
-    from serving.terminal import show_answer
+def search(
+    query: str,
+    limit: LimitOption = 10,
+    filter_: FilterOption = None,
+    mode: Annotated[str | None, typer.Option(help="semantic, lexical or hybrid (the default).")] = None,
+    facet: Annotated[list[str] | None, typer.Option(help="An attribute to count; may be repeated.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Items that fit a query best, by what they mean and by the words they share with it."""
+    from serving.terminal import show_answer, show_facets
 
+    facets = ",".join(facet) if facet else None
     with remote(load_settings()) as akin:
-        answer = akin.get("/search", query=query, limit=limit, filter=filter_, fields="title")
+        answer = akin.get("/search", query=query, mode=mode, limit=limit, filter=filter_, facets=facets, fields="title")
     show_answer(query, answer, as_json=as_json)
+    if facets and not as_json:
+        show_facets(answer["facets"])
 
 
 # --- Operations -------------------------------------------------------------------------------------------------------
@@ -404,15 +665,10 @@ def search(query: str, limit: LimitOption = 10, filter_: FilterOption = None, as
 @app.command()
 def reindex(as_json: JsonOption = False) -> None:
     """Build a new generation beside the live one, put it through the gate, and switch over."""
-    from ingest.terminal import spinner
     from serving.terminal import show_generations
 
     with remote(load_settings()) as akin:
-        name = akin.post("/generations")["name"]
-        with spinner(f"generation {name}") as say:
-            while (found := generation_of(akin, name))["state"] in {"building", "catching_up"}:
-                say(found["state"].replace("_", " "))
-                time.sleep(0.2)
+        found = build_generation(akin)
     show_generations([found], as_json=as_json)
     if found["state"] != "live":
         raise typer.Exit(EXIT_ERROR)
@@ -494,6 +750,65 @@ def rejects(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `akin backup` wrote.")],
+    force: Annotated[bool, typer.Option("--force", help="Put what is there aside, or replace it.")] = False,
+    wait: Annotated[bool, typer.Option(help="Build the index again now; else the next start does.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup in place of the ledger; stop every akin first. The index is built again from it.
+
+    What was written, deleted or erased after the backup was made is as it was then.
+    """
+    from ingest.backup import restore as put_back
+    from ingest.terminal import wait_for_quiet
+    from serving.terminal import show
+
+    settings = load_settings()
+    report = put_back(settings, file, force=force)
+    if wait and settings.embedded:
+        with worker(settings) as (catalogue, _, _):
+            wait_for_quiet(catalogue.ledger)
+    show(report.as_json(), as_json=as_json)
+
+
+@app.command()
+def erase(
+    user: Annotated[str | None, typer.Argument(help="The user to erase.")] = None,
+    item: Annotated[str | None, typer.Option(help="Erase this item instead.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Search every file for what was erased; of an item, after a reindex.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a user, or an item, for good. Exit code 1 when --verify finds anything left.
+
+    Of a user the events and logged answers go at once. Of an item the text goes at once and the vector with the next
+    generation: with --verify one is built now, and the earlier ones, which hold it, are deleted.
+    """
+    from ingest.erasure import needles_of_item, needles_of_user, search
+    from ingest.store.ledger import open_ledger
+    from serving.remote import segment
+    from serving.terminal import show
+
+    if (user is None) == (item is None):
+        raise SettingsError("name a user, or an item with --item")
+    settings = load_settings()
+    with remote(settings) as akin, open_ledger(settings.ledger_url) as ledger:
+        if user is not None:
+            needles = needles_of_user(user)
+            done = akin.delete(f"/users/{segment(user)}")
+        else:
+            assert item is not None
+            needles = needles_of_item(ledger, item)
+            done = erase_item(akin, item, everywhere=verify)
+        report = search(settings, ledger, needles).as_json() if verify else {}
+    show(done | report, as_json=as_json)
+    if report.get("traces"):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
 def evaluate(
     items: Annotated[str, typer.Option(help="File of items, read as `akin ingest items` reads it.")],
     events: Annotated[str, typer.Option(help="File of events.")],
@@ -502,7 +817,7 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page into this file.")] = None,
     strategies: Annotated[str | None, typer.Option(help="Names with commas between; default: all there are.")] = None,
     split: Annotated[
-        str, typer.Option(help="user (the last of each one's events), global (one cut in time), random; auto: user.")
+        str, typer.Option(help="global (one cut in time), user (the last of each one's), random; auto: by the times.")
     ] = "auto",
     users: Annotated[int | None, typer.Option(min=1, help="Ask for this many users, drawn by the seed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws users, ties and intervals.")] = 1,
@@ -528,19 +843,75 @@ def evaluate(
     catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
     report = run(load_settings(home=home), catalogue, past, options, bars=progress_bar)
     print_report(report, console)
+    as_json = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
     if json_ is not None:
-        json_.write_bytes(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
+        json_.write_bytes(as_json)
+    if home is not None:  # the console shows the last report of its own installation
+        load_settings(home=home).evaluation_report.write_bytes(as_json)
     if html is not None:
         html.write_text(html_page(report), encoding="utf-8")
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Show the settings in force, secrets hidden, and check what akin depends on."""
+def tune(
+    items: Annotated[str, typer.Option(help="File of items, read as `akin ingest items` reads it.")],
+    events: Annotated[str, typer.Option(help="File of events.")],
+    mapping: MappingOption = None,
+    out: Annotated[Path, typer.Option(help="Where the settings are written, for AKIN_CONFIG.")] = Path("tuned.toml"),
+    json_: Annotated[Path | None, typer.Option("--json", help="Write all that was tried into this file.")] = None,
+    split: Annotated[
+        str, typer.Option(help="As in the evaluation that follows: user, global, random or auto.")
+    ] = "auto",
+    users: Annotated[int, typer.Option(min=80, help="Ask at most this many users of the validation cut.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="As in the evaluation that follows.")] = 1,
+    minutes: Annotated[float, typer.Option(min=0, help="Try nothing more after this long.")] = 10.0,
+    home: Annotated[Path | None, typer.Option(help="Data folder to take embeddings from and keep them in.")] = None,
+) -> None:
+    """Search the settings that rank best, on a validation cut; what `akin evaluate` holds out is not looked at.
+
+    Writes only settings that are surely better than the present ones, and says so when there are none.
+    """
+    import orjson
+
+    from ingest.files import file_source
+    from ingest.terminal import progress_bar
+    from serving.evaluate.tune import TuneOptions, as_json, as_toml, print_tuning, tune_files
+    from serving.terminal import console
+
+    options = TuneOptions(split=split, users=users, seed=seed, minutes=minutes, home=home)
+    catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
+    found = tune_files(load_settings(home=home), catalogue, past, options, bars=progress_bar)
+    print_tuning(found, console)
+    out.write_text(as_toml(found), encoding="utf-8")
+    if json_ is not None:
+        json_.write_bytes(orjson.dumps(as_json(found), option=orjson.OPT_INDENT_2))
+
+
+@app.command()
+def doctor(
+    encoder: Annotated[bool, typer.Option("--encoder", help="Measure the encoder instead, on --texts.")] = False,
+    texts: Annotated[str | None, typer.Option(help="Your items file; default the sample catalogue.")] = None,
+    mapping: MappingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the settings in force, secrets hidden, and check what akin depends on.
+
+    With --encoder: how much the encoder keeps of fp32 on your texts, in which categories least, how fast and how large
+    it is. Exit code 1 when it keeps less than its recipe promises.
+    """
+    from ingest import sample, terminal
     from ingest.doctor import examine
+    from ingest.files import file_source
     from serving.terminal import show
 
     settings = load_settings()
+    if encoder:
+        drawn = terminal.sample_texts(settings, file_source(texts or str(sample.ITEMS), mapping=mapping))
+        report = terminal.examine(settings.encoder_folder, drawn)
+        show(report.as_json(), as_json=as_json)
+        if report.missed:
+            raise typer.Exit(EXIT_ERROR)
+        return
     findings = examine(settings)
     shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
     show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json=as_json)
@@ -580,6 +951,39 @@ def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
     terminal.show_history(f"What {users[0]} did last", events, titles)
     answer = akin.get(f"{path}/recommendations", limit=10, explain="true", fields="title")
     terminal.show_answer(f"Recommended to {users[0]}", answer, as_json=False)
+
+
+def erase_item(akin: "Remote", item_id: str, *, everywhere: bool) -> dict[str, Any]:
+    """Delete an item and wait until it is out of the index; `everywhere`: out of every generation's files too."""
+    from serving.remote import segment
+
+    job = akin.delete(f"/items/{segment(item_id)}")["job_id"]
+    while (found := akin.get(f"/jobs/{job}"))["state"] not in {"done", "done_with_errors"}:
+        time.sleep(0.1)
+    done = {"job_id": job, "state": found["state"]}
+    if everywhere:
+        generation = build_generation(akin)
+        if generation["state"] != "live":
+            raise SettingsError(
+                f"generation {generation['name']} is {generation['state']}; `akin generations` says why"
+            )
+        others = [g["name"] for g in akin.get("/generations")["generations"] if g["name"] != generation["name"]]
+        for name in others:
+            akin.delete(f"/generations/{name}")
+        done |= {"generation": generation["name"], "deleted_generations": others}
+    return done
+
+
+def build_generation(akin: "Remote") -> dict[str, Any]:
+    """Begin a generation and wait until it is live or has ended; shows how far it has come."""
+    from ingest.terminal import spinner
+
+    name = akin.post("/generations")["name"]
+    with spinner(f"generation {name}") as say:
+        while (found := generation_of(akin, name))["state"] in {"building", "catching_up"}:
+            say(found["state"].replace("_", " "))
+            time.sleep(0.2)
+    return found
 
 
 def generation_of(akin: "Remote", name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import akin
 from ingest import sample
 from ingest.sample.draw import read_items, read_readers
 from ingest.settings import Settings
-from serving.recommend import RecommendRequest
+from serving.request import RecommendRequest
 from serving.services import Services
 from tests.artifacts import default_artifact
 from tests.reference import MAPPINGS, MOVIE_ATTRIBUTES, reference_data
@@ -119,22 +119,28 @@ def test_readers_of_one_kind_get_that_kind(program: Program) -> None:
                 shares.append(sum(kinds[item.item_id] == kind for item in answer.items) / 5)
 
     assert len(shares) >= 10
-    assert min(shares) >= 0.6  # one in twelve by chance
-    assert sum(shares) / len(shares) >= 0.85
+    assert min(shares) >= 0.4  # one in twelve by chance; a little of what is popular is learned here, too
+    assert sum(shares) / len(shares) >= 0.8  # the soft top-k follows single items, not the kind's mean
 
 
 def test_shares_add_up_to_the_score_on_the_real_model(program: Program) -> None:
     answer = program.json("recommend", "reader-01")
 
     for item in answer["items"]:
-        assert sum(reason["share"] for reason in item["because"]) == pytest.approx(item["score"], abs=1e-5)
+        shares = sum(reason["share"] for reason in item["because"])
+        assert shares + (item.get("prior") or 0.0) == pytest.approx(item["score"], abs=1e-5)
 
 
 def test_search_similar_and_filters_answer(program: Program) -> None:
     found = program.json("search", "growing tomatoes on a balcony", "--filter", '{"eq": {"categories": "gardening"}}')
     like = program.json("similar", "pudding-weather")
+    known = program.json("search", "pudding weather", "--mode", "lexical", "--facet", "categories", "--facet", "year")
+    shown = program.run("search", "pudding weather", "--facet", "categories").stdout
 
     assert len(found["items"]) == 10
+    assert known["items"][0]["item_id"] == "pudding-weather"
+    assert known["facets"]["categories"]["values"]
+    assert "facets" in shown
     assert "pudding-weather" not in {item["item_id"] for item in like["items"]}
 
 
@@ -206,7 +212,7 @@ def _answers(port: int) -> bool:
     ("arguments", "variables", "said"),
     [
         (("search", "x"), {"AKIN_ENCODER": "nowhere"}, "export-model"),
-        (("up", "--host", "0.0.0.0"), {}, "127.0.0.1"),
+        (("up", "--host", "0.0.0.0"), {}, "akin keys create"),
         (("up", "--port", "1"), {"AKIN_HOST": "127.0.0.1", "AKIN_ENCODER": "nowhere"}, "AKIN_PORT|export-model"),
         (("doctor",), {"AKIN_ATTRIBUTES": '{"year": "number"}'}, "AKIN_ATTRIBUTES"),
         (("ingest", "items", "missing.csv"), {}, "missing.csv"),

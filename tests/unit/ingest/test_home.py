@@ -16,7 +16,7 @@ from ingest.home import announce_server, hold_home, is_held, running_server
 
 
 def hold_for_ever(home: Path, ready: Connection) -> None:
-    with hold_home(home), announce_server(home, "http://127.0.0.1:1"):
+    with hold_home(home), announce_server(home, "http://127.0.0.1:1", "key"):
         ready.send(os.getpid())
         time.sleep(600)
 
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_made_is_a_settings_error(tmp_path: Path) -> Non
 def test_the_server_is_announced_while_it_runs(tmp_path: Path) -> None:
     assert running_server(tmp_path) is None
 
-    with hold_home(tmp_path), announce_server(tmp_path, "http://127.0.0.1:8000"):
+    with hold_home(tmp_path), announce_server(tmp_path, "http://127.0.0.1:8000", "key"):
         found = running_server(tmp_path)
         assert found is not None
         assert (found.url, found.process_id) == ("http://127.0.0.1:8000", os.getpid())
@@ -135,7 +135,7 @@ def test_a_note_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
 
     def come_and_go() -> None:
         while not stop.is_set():
-            with announce_server(tmp_path, "http://127.0.0.1:8000"):
+            with announce_server(tmp_path, "http://127.0.0.1:8000", "key"):
                 pass
 
     with hold_home(tmp_path):

@@ -18,12 +18,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ingest.errors import InvalidInputError, NotFoundError, StorageFullError, UnavailableError
 from ingest.index.filter_parser import parse_filter
+from ingest.index.protocol import Query
 from ingest.items import AttributeType, Item
-from ingest.reconcile import MAX_ATTEMPTS, Reconciled, Reconciler, batch_size, centred, sweep
+from ingest.reconcile import (
+    AWAY_SECONDS,
+    MAX_ATTEMPTS,
+    MESSAGES_WAITING,
+    Reconciled,
+    Reconciler,
+    batch_size,
+    centred,
+    sweep,
+)
 from ingest.reindex import Reindexer
 from ingest.store.records import GenerationState, SetAside
 from ingest.submit import submit_items
 from ingest.text import render
+from ingest.words import query_words
 from tests.fakes import HashingEncoder, Installation, installation
 
 
@@ -63,6 +74,10 @@ class FaultyIndex:
 class FaultyCollection:
     faults: FaultyIndex
     collection: Any
+
+    @property
+    def average_length(self) -> float | None:
+        return self.collection.average_length
 
     def upsert(self, points: Sequence[Any]) -> None:
         self.faults.before_upsert(points)
@@ -137,6 +152,21 @@ def test_items_are_placed_with_vector_and_payload(akin: Installation) -> None:
     declared = akin.settings.attributes
     assert collection.matching_ids(["a", "b"], parse_filter({"eq": {"year": 1990}}, declared)) == {"a"}
     assert collection.matching_ids(["a", "b"], parse_filter({"eq": {"categories": "birds"}}, declared)) == {"a"}
+
+
+def test_items_are_found_by_the_words_of_their_latest_text_and_not_once_deleted(akin: Installation) -> None:
+    def found(word: str) -> set[str]:
+        hits = akin.index.open("first").query(Query(words=query_words(word), limit=9))
+        return {hit.item_id for hit in hits}
+
+    submit(akin, item("a", "red bird"), item("b", "blue whale"))
+    akin.reconciler.reconcile(["a", "b"])
+    assert (found("Bird"), found("whale")) == ({"a"}, {"b"})
+
+    submit(akin, item("a", "grey goose"))
+    akin.delete_items(["b"], place=False)
+    akin.reconciler.reconcile(["a", "b"])
+    assert (found("bird"), found("goose"), found("whale")) == (set(), {"a"}, set())
 
 
 def test_changed_attributes_update_the_payload_and_embed_nothing(akin: Installation, encoder: RecordingEncoder) -> None:
@@ -353,10 +383,13 @@ def test_items_wait_a_little_before_an_index_that_was_away_is_asked_again(akin: 
     akin.index.drop("first")
     submit(akin, item("a"))
 
-    with pytest.raises(NotFoundError):
-        akin.reconciler.reconcile(["a"])
+    for _ in range(6):  # however often: that the index is gone is not held against the item
+        akin.ledger.pending.make_due()
+        with pytest.raises(UnavailableError):
+            akin.reconciler.reconcile(["a"])
 
     assert akin.ledger.pending.due(10, put_off=0) == []
+    assert akin.ledger.pending.set_aside() == []
     assert akin.ledger.pending.count() == 1
 
 
@@ -470,14 +503,27 @@ def test_the_sweep_asks_for_what_no_message_reached(akin: Installation) -> None:
     ids = [f"i{n}" for n in range(300)]
     submit_items(akin.ledger, queue, akin.settings, list(map(item, ids)))
     assert sweep(akin.settings, akin.ledger, queue) == 300
-    assert sweep(akin.settings, akin.ledger, queue) == 300  # the broker is still away, so they stay due
+    assert sweep(akin.settings, akin.ledger, queue) == 0  # the broker is away, and not asked again at once
 
     queue.away = False
+    time.sleep(AWAY_SECONDS)
     assert sweep(akin.settings, akin.ledger, queue) == 300
 
     assert [len(batch) for batch in queue.messages] == [akin.settings.batch_items, 300 - akin.settings.batch_items]
     assert sorted(i for batch in queue.messages for i in batch) == sorted(ids)
     assert sweep(akin.settings, akin.ledger, queue) == 0  # the messages are on their way
+
+
+def test_the_sweep_sends_no_more_than_a_queue_full_of_messages(tmp_path: Path, encoder: RecordingEncoder) -> None:
+    with installation(tmp_path, encoder=encoder, batch_items=2) as akin:
+        queue = RecordingQueue()
+        submit(akin, *(item(f"i{n}") for n in range(3 * MESSAGES_WAITING)))
+        akin.ledger.pending.make_due()
+
+        while sweep(akin.settings, akin.ledger, queue):
+            pass
+
+        assert len(queue.messages) == MESSAGES_WAITING
 
 
 def test_a_full_disk_refuses_before_anything_is_written(tmp_path: Path, akin: Installation) -> None:

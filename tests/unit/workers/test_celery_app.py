@@ -53,3 +53,18 @@ def test_a_secret_in_the_broker_s_address_stays_secret() -> None:
         queue_at("redis://:hunter2@127.0.0.1:1/0").ping()
 
     assert "hunter2" not in str(raised.value)
+
+
+def test_the_depth_of_the_queue_is_what_waits_in_it():
+    app = make_app(Settings())
+    app.conf.task_default_queue = "depth"
+    queue = CeleryQueue(app)
+    assert queue.depth() == 0  # nobody has used it yet
+    queue.wake(["a"])
+    queue.wake(["b"])
+    assert queue.depth() == 2
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "amqp://guest:guest@127.0.0.1:1//"])
+def test_a_broker_that_is_away_has_no_depth(url):
+    assert CeleryQueue(make_app(Settings(broker_url=url))).depth() is None

@@ -1,0 +1,93 @@
+"""The encoder's benchmark: its texts, its engine processes, and what it makes of their figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from ingest.benchmark.encoder import Figure, Results
+from ingest.benchmark.process import EngineProcess
+from ingest.benchmark.report import show
+from ingest.benchmark.texts import SETS, catalogue_texts, text_sets
+from ingest.encoder.artifact import Fidelity
+from tests.artifacts import default_artifact
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, list[str]]:
+    return text_sets(catalogue_texts(None), default_artifact() / "tokenizer.json", 20)
+
+
+def test_every_set_has_the_texts_that_its_name_promises(sets: dict[str, list[str]]) -> None:
+    tokenizer = Tokenizer.from_file(str(default_artifact() / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    lengths = {name: [len(tokenizer.encode(text).ids) for text in texts] for name, texts in sets.items()}
+    assert set(sets) == set(SETS)
+    assert all(len(texts) == 20 for texts in sets.values())
+    assert set(lengths["short"]) == {16}
+    assert max(lengths["mixed"]) > 256
+
+
+def test_the_same_seed_gives_the_same_texts(sets: dict[str, list[str]]) -> None:
+    assert text_sets(catalogue_texts(None), default_artifact() / "tokenizer.json", 20) == sets
+
+
+def test_an_engine_embeds_its_share_in_a_process_of_its_own(tmp_path: Path, sets: dict[str, list[str]]) -> None:
+    texts, vectors = tmp_path / "texts.json", tmp_path / "vectors.npy"
+    texts.write_text(json.dumps(sets["short"]))
+    with EngineProcess("akin-int8", default_artifact(), 1, None) as engine:
+        engine.ask(texts, 1, 2, vectors)
+        run = engine.answer()
+    assert run.tokens == run.given == 10 * 16
+    assert run.seconds > 0
+    assert np.load(vectors).shape == (10, 384)
+
+
+def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with EngineProcess("akin-int8", tmp_path / "nothing", 1, None) as engine:
+        engine.ask(tmp_path / "texts.json")
+        with pytest.raises(RuntimeError, match="no encoder artifact"):
+            engine.answer()
+
+
+def _figure(rate: float) -> Figure:
+    return Figure(texts_per_s=rate, tokens_per_s=16 * rate, peak_share=None, padding=0.25, tokens=320, memory=2**28)
+
+
+def _results() -> Results:
+    fidelity = Fidelity(texts=20, mean_cosine=0.99, p1_cosine=0.98, worst_cosine=0.9, neighbour_overlap=0.9)
+    modes = {
+        "one process": {"akin-int8": _figure(30), "ort-int8": _figure(20)},
+        "one process per core": {"akin-int8": _figure(40), "ort-int8": _figure(10)},
+    }
+    return Results(
+        figures={"short": modes},
+        fidelity={"short": {"int8": fidelity}},
+        skipped={"fastembed-int8": "fastembed is not installed; run `pip install 'akin[bench]'`"},
+        peak=None,
+    )
+
+
+def test_the_json_holds_each_engine_in_the_mode_that_is_faster_for_it() -> None:
+    assert _results().as_json() == {
+        "short": {
+            "engines": {
+                "akin-int8": {"texts_per_s": 40, "tokens_per_s": 640, "peak_share": None},
+                "ort-int8": {"texts_per_s": 20, "tokens_per_s": 320, "peak_share": None},
+            },
+            "fidelity": {"int8": {"cosine_mean": 0.99, "cosine_p1": 0.98, "overlap_at_10": 0.9}},
+        }
+    }
+
+
+def test_the_report_gives_ratios_and_names_what_was_left_out(tmp_path: Path) -> None:
+    with (tmp_path / "report").open("w") as file:
+        show(_results(), Console(file=file, width=200))
+    text = (tmp_path / "report").read_text()
+    assert "1.50" in text
+    assert "4.00" in text
+    assert "skipped fastembed-int8: fastembed is not installed; run `pip install 'akin[bench]'`" in text

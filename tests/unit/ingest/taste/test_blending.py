@@ -1,0 +1,106 @@
+"""The weights of a blend are learned from what users liked last."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from ingest.events import Event
+from ingest.scoring import BlendWeights
+from ingest.settings import Settings
+from ingest.taste.blending import learn
+from ingest.taste.cuts import SAMPLE, Cut
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ITEMS = [f"i{n}" for n in range(60)]
+
+
+def learned(histories, text=None, **settings):
+    settings = Settings(**{"taste_least_users": 2, **settings})
+    times = [event.timestamp for history in histories for event in history if event.timestamp]
+    since = sorted(times)[int(0.8 * len(times))] if times else None
+    text = np.zeros((len(ITEMS), 0), np.float32) if text is None else text
+    newest = max(times, default=None)
+    return learn(ITEMS, text, lambda: histories, settings, newest=newest, since=since)
+
+
+def history(user, items, at=lambda n: None):
+    return [
+        Event(event_id=f"{user}-{n}", user_id=user, item_id=f"i{item}", type="like", timestamp=at(n))
+        for n, item in enumerate(items)
+    ]
+
+
+def test_an_event_counts_half_after_the_half_life_and_all_alike_where_none_has_a_time():
+    timed = Cut(ITEMS, START, Settings())
+    list(
+        timed.training([history("a", [1], lambda _: START - timedelta(days=7)), history("b", [2, 2], lambda _: START)])
+    )
+    found = timed.priors(7)
+    assert found[[1, 2]] == pytest.approx(np.log1p([0.5, 2]) / np.log1p(2))
+    untimed = Cut(ITEMS, None, Settings())
+    list(untimed.training([history("a", [1]), history("b", [2, 2])]))
+    assert untimed.priors(7)[[1, 2]] == pytest.approx(np.log1p([1, 2]) / np.log1p(2))
+
+
+def test_where_popularity_says_nothing_it_gets_no_weight():
+    rng = np.random.default_rng(2)
+    histories = []
+    for user in range(200):
+        group = user % 6
+        histories.append(history(f"u{user}", rng.permutation(np.arange(10 * group, 10 * group + 10))[:8]))
+    assert learned(histories).prior <= 0.02
+
+
+def test_where_everybody_likes_the_newest_items_recent_popularity_counts():
+    rng = np.random.default_rng(3)
+    histories = []
+    for user in range(200):
+        days = np.sort(rng.uniform(0, 57, size=9))
+        items = list(dict.fromkeys(min(59, int(day) + int(rng.integers(0, 3))) for day in days))
+        histories.append(history(f"u{user}", items, lambda n, days=days: START + timedelta(days=float(days[n]))))
+    found = learned(histories)
+    assert found.prior >= 0.1
+    assert found.interests_prior > 0
+    assert found.half_life_days <= 7
+    alone = learned(histories, taste_least_users=10_000)
+    assert (alone.text, alone.prior) == (BlendWeights().text, BlendWeights().prior)
+    assert alone.interests_prior > 0
+    fixed = learned(histories, prior_half_life_days=30, blend_prior=0.02)
+    assert (fixed.half_life_days, fixed.prior) == (30, 0.02)
+
+
+def test_too_few_users_say_nothing():
+    assert learned([history(f"u{n}", range(8)) for n in range(20)]) is None
+
+
+def test_a_short_history_is_left_whole_and_a_long_one_loses_its_last_liked_items():
+    cut = Cut(ITEMS, None, Settings())
+    short, long_ = cut.training([history("a", range(4)), history("b", range(10))])
+    assert len(short) == 4
+    assert [event.item_id for event in long_] == [f"i{n}" for n in range(8)]
+    assert [held.user_id for held in cut.users] == ["b"]
+    assert cut.users[0].liked == {"i8", "i9"}
+
+
+def test_a_cut_in_time_holds_out_what_came_later_and_was_not_known_before():
+    cut = Cut(ITEMS, None, Settings(), since=START + timedelta(days=6))
+    daily = [history("a", [0, 1, 2, 3, 4, 5, 6, 0], lambda n: START + timedelta(days=n))]
+    assert [len(rest) for rest in cut.training(daily)] == [6]
+    assert [held.liked for held in cut.users] == [{"i6"}]
+    late = Cut(ITEMS, None, Settings(), since=START)
+    list(late.training(daily))
+    assert not late.users
+
+
+def test_the_sample_is_bounded_and_the_same_whatever_the_order():
+    histories = [history(f"u{n}", range(6)) for n in range(SAMPLE + 50)]
+    cuts = [Cut(ITEMS, None, Settings()), Cut(ITEMS, None, Settings())]
+    for cut, given in zip(cuts, (histories, histories[::-1]), strict=True):
+        list(cut.training(given))
+    assert len(cuts[0].users) == SAMPLE
+    assert [held.user_id for held in cuts[0].users] == [held.user_id for held in cuts[1].users]
+
+
+def test_the_present_weights_are_a_value():
+    assert BlendWeights() == BlendWeights(text=0.05, prior=0.0, interests_prior=0.0, half_life_days=14.0)

@@ -1,0 +1,52 @@
+"""What a training learns holds up on catalogues of several kinds, beside EASE at its best ridge and popularity."""
+
+import numpy as np
+import pytest
+
+from ingest.scoring import BlendWeights
+from ingest.settings import Settings
+from ingest.taste.blending import blended, learn
+from ingest.taste.cuts import SHARE, Cut
+from ingest.taste.ease import ease
+from ingest.taste.interactions import collect
+from ingest.taste.judge import HALF_LIVES, Judge
+from ingest.taste.model import TasteModel, train
+from tests.catalogues import KINDS, drawn, times
+
+SLACK = 0.9  # a few hundred users: a mean of theirs is known to some hundredths
+
+
+def since_share(histories):
+    ordered = times(histories)
+    return ordered[int((1 - SHARE) * len(ordered))] if ordered else None
+
+
+def mean_gain(judge, model, score):
+    return float(np.mean([parts.gains(score(parts)[np.newaxis])[0] for parts in judge.parts(model)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["news", "small", "no texts", "views only", "no times"])
+def test_the_blend_is_not_below_ease_or_popularity(name):
+    item_ids, text, histories = drawn(KINDS[name])
+    settings = Settings()
+    test = Cut(item_ids, max(times(histories), default=None), settings, since=since_share(histories), sample=1_000)
+    known = [history for history in test.training(histories) if history]
+    arguments = {"newest": test.newest, "since": since_share(known)}
+    weights = learn(item_ids, text, lambda: known, settings, **arguments) or BlendWeights()
+    interactions = collect(item_ids, known, test.newest, settings)
+    judge = Judge(test, text, settings)
+
+    blend = mean_gain(judge, train(interactions, text, settings), lambda parts: blended(parts, weights))
+
+    lives = HALF_LIVES if test.newest else (weights.half_life_days,)
+    popular = max(mean_gain(judge, None, lambda parts, life=life: parts.prior(life)) for life in lives)
+    likes = (interactions.matrix > 0).astype(np.float32)
+    no_text = np.zeros((len(item_ids), 0), np.float32)
+    best = 0.0
+    for ridge in (1.0, 3.0, 10.0):
+        incoming = ease(likes, no_text, ridge=ridge, text_share=0.0, k=len(item_ids) - 1)
+        model = TasteModel(item_ids=tuple(item_ids), incoming=incoming)
+        best = max(best, mean_gain(judge, model, lambda parts: parts.taste))
+    assert blend >= SLACK * best
+    assert blend >= SLACK * popular

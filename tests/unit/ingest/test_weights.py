@@ -1,0 +1,51 @@
+"""What a past event is worth beside the usual of its catalogue."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.events import Event
+from ingest.settings import Settings
+from ingest.weights import Usual, event_weights, usual
+
+
+def event(n, type_="purchase", *, value=None, dwell_ms=None):
+    return Event(event_id=f"e{n}", user_id="ann", item_id=f"i{n}", type=type_, value=value, dwell_ms=dwell_ms)
+
+
+def test_a_purchase_for_more_than_usual_counts_more_and_the_usual_one_as_without_a_value():
+    settings = Usual(values={"purchase": 20.0}).under(Settings())
+    cheap, ordinary, dear, unknown = event_weights(
+        [event(1, value=1.0), event(2, value=20.0), event(3, value=400.0), event(4)], settings
+    )
+    assert cheap < ordinary == unknown == 1.0 < dear <= 1.5
+
+
+def test_a_short_look_counts_less_than_a_long_one():
+    settings = Usual(dwell_ms={"view": 30_000}).under(Settings())
+    bounce, ordinary = event_weights([event(1, "view", dwell_ms=0), event(2, "view", dwell_ms=30_000)], settings)
+    assert (bounce, ordinary) == (pytest.approx(0.15), pytest.approx(0.3))
+
+
+def test_without_anything_usual_values_and_times_are_ignored():
+    assert event_weights([event(1, value=5.0, dwell_ms=9)], Settings()) == [1.0]
+
+
+def test_the_usual_is_the_median_by_type_and_ratings_have_none():
+    given_ = [event(n, value=float(n)) for n in range(1, 6)] + [
+        event(9, "rating", value=4.0),
+        event(7, "view", dwell_ms=8),
+    ]
+    assert usual([given_], Settings()) == Usual(values={"purchase": 3.0}, dwell_ms={"view": 8})
+
+
+def test_what_the_settings_say_is_usual_stays():
+    found = Usual(values={"purchase": 3.0, "play": 2.0}).under(Settings(usual_values={"purchase": 9.0}))
+    assert found.usual_values == {"purchase": 9.0, "play": 2.0}
+
+
+@given(st.floats(0, 1e300), st.floats(0, 1e300), st.floats(0, 1))
+def test_an_amount_never_turns_or_blows_up_a_weight(value, ordinary, effect):
+    settings = Settings(usual_values={"purchase": ordinary}, value_effect=effect)
+    (weight,) = event_weights([event(1, value=value)], settings)
+    assert 1 - effect <= weight <= 1 + effect + 1e-9
