@@ -1,10 +1,12 @@
 """Everything the HTTP API needs, put together by the composition root and handed over as one value."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ingest.encoder.artifact import Manifest
+from ingest.errors import AkinError
 from ingest.ledger_metrics import LedgerMetrics
 from ingest.metrics import CollectorRegistry, registry
 from ingest.queue import Queue
@@ -77,3 +79,10 @@ class Services:
     def cartographer(self) -> Cartographer:
         """Draws the catalogue as a map."""
         return Cartographer(self.ledger, self.live)
+
+    def warm(self) -> None:
+        """Load the encoder and draw the map now, so that the first search and the first look need not wait."""
+        with suppress(AkinError):  # nothing is live yet, or not at hand: whoever asks is told
+            self.live.current().encoder.embed(["warm"])
+        with suppress(AkinError):
+            self.cartographer.draw()

@@ -1,5 +1,6 @@
 """The HTTP application, made from services that somebody else opened and will close."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +9,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
 from serving.api import (
@@ -51,7 +53,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         responses=ERRORS,
-        lifespan=_multiplying_on_one_thread,
+        lifespan=_running,
         dependencies=[Depends(check_scope)],
     )
     app.state.services = services
@@ -67,11 +69,13 @@ def create_app(services: Services) -> FastAPI:
 
 
 @asynccontextmanager
-async def _multiplying_on_one_thread(_: FastAPI) -> AsyncIterator[None]:
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    warming = asyncio.create_task(run_in_threadpool(app.state.services.warm))
     # A query multiplies small matrices: 0.1 ms on one thread. On several it waits until each has got a core, which took
     # 57 ms in the median on a busy machine. Training runs in processes of its own.
     with threadpool_limits(1, user_api="blas"):
         yield
+    await asyncio.wait([warming])  # it reads from what is closed next
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

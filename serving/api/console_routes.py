@@ -1,6 +1,5 @@
 """The console's page and files, and the questions that only it asks."""
 
-from dataclasses import asdict
 from importlib.resources import files
 from typing import Annotated
 
@@ -61,10 +60,7 @@ async def last_evaluation(services: WithServices) -> Response:
 
 
 def _map(services: Services) -> Response:
-    drawn = services.cartographer.draw()
-    return json_answer(
-        {"generation": drawn.generation, "items": drawn.items, "places": [asdict(place) for place in drawn.places]}
-    )
+    return json_answer(services.cartographer.draw())
 
 
 def _evaluation(services: Services) -> Response:

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import httpx
@@ -46,16 +47,21 @@ class Reader:
                 time.sleep(0.01)
 
 
+@pytest.fixture
+def api(installation: Cluster) -> Iterator[httpx.Client]:
+    installation.start_api()
+    with httpx.Client(base_url=f"{installation.urls[0]}/v1", timeout=30) as client:
+        yield client
+
+
 @pytest.mark.timeout(300)
 def test_queries_succeed_through_reindex_switch_broker_death_and_worker_death(
-    installation: Cluster, own_broker: Broker, chance: random.Random
+    installation: Cluster, own_broker: Broker, api: httpx.Client, chance: random.Random
 ) -> None:
     # given an installation that answers
     workers = [installation.start_worker("--concurrency", "1") for _ in range(2)]
     clocks = [installation.start_beat() for _ in range(2)]
-    installation.start_api()
     installation.wait_until_ready()
-    api = httpx.Client(base_url=f"{installation.urls[0]}/v1", timeout=30)
     items = [{"item_id": f"i{n}", "title": tiny_text(chance)} for n in range(ITEMS)]
     assert api.post("/items:batch", json={"items": items}).status_code == 202
     installation.wait_until_quiet()

@@ -1,12 +1,14 @@
 """What the console asks of the server, and the page itself."""
 
+import threading
+
 import pytest
 from starlette.testclient import TestClient
 
 from ingest.events import Event
 from ingest.items import Item
 from serving.api.app import create_app
-from tests.fakes import installation
+from tests.fakes import HashingEncoder, installation
 
 
 @pytest.fixture
@@ -29,6 +31,22 @@ def akin(tmp_path):
 def client(akin):
     with TestClient(create_app(akin.services())) as made:
         yield made
+
+
+def test_a_server_that_starts_prepares_what_the_first_visitor_would_wait_for(akin, monkeypatch):
+    embedded = threading.Event()
+    whole = HashingEncoder.embed
+    monkeypatch.setattr(HashingEncoder, "embed", lambda self, texts: embedded.set() or whole(self, texts))
+    services = akin.services()
+    with TestClient(create_app(services)):
+        assert embedded.wait(10)
+    monkeypatch.setattr(services.live.current().collection, "vectors", None)
+    assert services.cartographer.draw().items == 12  # without asking the index for a vector
+
+
+def test_a_server_starts_where_nothing_is_live_yet(tmp_path):
+    with installation(tmp_path, live=False) as made, TestClient(create_app(made.services())) as client:
+        assert client.get("/v1/map").status_code == 503
 
 
 def test_the_page_and_its_files_come_from_the_package_under_a_strict_policy(client):
