@@ -1,6 +1,5 @@
 """akin's command line, and the only place that wires the programs together. Nothing imports this module."""
 
-import gc
 import secrets
 import signal
 import sys
@@ -415,6 +414,7 @@ def run_api(settings: Settings, write_side: "WriteSide") -> None:
     """Serve the API until SIGTERM or SIGINT."""
     from ingest.home import announce_server
     from ingest.logs import configure_logging
+    from serving.latency import favour_latency
 
     configure_logging()
     check_keys(settings)
@@ -423,12 +423,7 @@ def run_api(settings: Settings, write_side: "WriteSide") -> None:
     # uvicorn raises the signal again once it has stopped; this way it unwinds what is below instead of ending it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with api_server(settings, write_side, local_key) as (_, _, server):
-        # What lives as long as the process need not be looked at again by every collection, nor what one request made.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
-        # A thread that writes or embeds would keep an answer waiting for ten times as long as the answer takes.
-        sys.setswitchinterval(0.0005)
+        favour_latency()
         url = f"http://{settings.host}:{settings.port}"
         with announce_server(settings.home, url, local_key):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)

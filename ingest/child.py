@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-NICENESS = 5
+NICENESS = 10
 
 
 def be_a_child_of(parent: int) -> None:

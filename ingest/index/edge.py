@@ -6,7 +6,7 @@ built in a child process, closed there, and only then opened where queries are s
 
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from ingest.index.protocol import (
 )
 from ingest.items import AttributeType
 from ingest.metrics import timed_query
+from ingest.page_cache import read_into_page_cache
 
 GRAPH_THRESHOLD = 10_000  # points; under it a scan takes 1 to 2 ms and is exact, so no graph is built
 _CHUNK = 256  # points per call: the binding holds the interpreter for as long as a call takes
@@ -51,15 +52,15 @@ _SPARE = 100  # excluded ids that are fetched and dropped before a filter over i
 _SEARCH_EF, _FILTERED_EF = 768, 128  # candidates a graph search keeps; docs/decisions/0032 has the recall
 _EPOCH = "graph-epoch"  # a hyphen: no declared attribute can have this name
 
-_SCHEMA = {
-    AttributeType.KEYWORD: edge.PayloadSchemaType.Keyword,
-    AttributeType.INTEGER: edge.PayloadSchemaType.Integer,
-    AttributeType.FLOAT: edge.PayloadSchemaType.Float,
+_INDEXES: Mapping[AttributeType, Callable[..., Any]] = {
+    AttributeType.KEYWORD: edge.KeywordIndexParams,
+    AttributeType.INTEGER: edge.IntegerIndexParams,
+    AttributeType.FLOAT: edge.FloatIndexParams,
     # The binding turns True into the number 1 in a match, which then never equals a stored boolean (0.9.0): booleans
     # are kept as 0 and 1.
-    AttributeType.BOOLEAN: edge.PayloadSchemaType.Integer,
-    AttributeType.DATETIME: edge.PayloadSchemaType.Datetime,
-    AttributeType.GEO: edge.PayloadSchemaType.Geo,
+    AttributeType.BOOLEAN: edge.IntegerIndexParams,
+    AttributeType.DATETIME: edge.DatetimeIndexParams,
+    AttributeType.GEO: edge.GeoIndexParams,
 }
 
 
@@ -152,6 +153,7 @@ class EdgeIndex:
 
     def _load(self, name: str, spec: CollectionSpec) -> edge.EdgeShard:
         config = _configuration(spec, self._search_threads)
+        read_into_page_cache(self._folder / name / "shard")
         try:
             return edge.EdgeShard.load(str(self._folder / name / "shard"), config)
         except BaseException as error:
@@ -373,9 +375,10 @@ def _sparse_vectors(spec: CollectionSpec) -> dict[str, edge.EdgeSparseVectorPara
 
 
 def _create_payload_indexes(shard: edge.EdgeShard, spec: CollectionSpec) -> None:
-    shard.update(edge.UpdateOperation.create_field_index(_EPOCH, edge.PayloadSchemaType.Integer))
-    for name, type_ in spec.attributes.items():
-        shard.update(edge.UpdateOperation.create_field_index(name, _SCHEMA[type_]))
+    for name, type_ in {_EPOCH: AttributeType.INTEGER, **spec.attributes}.items():
+        # Mapped from their files, not read into structures of their own: loading holds the interpreter (decision 0045).
+        parameters = _INDEXES[type_](memory=edge.Memory.Cached)
+        shard.update(edge.UpdateOperation.create_field_index(name, parameters))
     shard.flush()
 
 

@@ -1,0 +1,20 @@
+"""Having files in memory before somebody needs them who cannot wait for a disk."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_AT_ONCE = 1 << 20  # bytes
+
+
+def read_into_page_cache(folder: Path) -> None:
+    """Read every file below `folder` once, so that the kernel has it; what cannot be read is left to who needs it.
+
+    Other threads run meanwhile, which they cannot while a binding that holds the interpreter waits for the same pages.
+    """
+    buffer = memoryview(bytearray(_AT_ONCE))
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError), Path(where, name).open("rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
