@@ -27,12 +27,13 @@ class ItemError:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """What became of a batch of items. `accepted` counts the unchanged ones too."""
+    """What became of a batch of items. `accepted` counts the unchanged too; `delayed`: no worker could be woken."""
 
     job_id: str
     accepted: int
     unchanged: int
     errors: tuple[ItemError, ...] = ()
+    delayed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +61,11 @@ def submit_items(
     check_free_space(settings)
     job = job_id or ledger.jobs.begin("items")
     outcomes: list[WriteOutcome] = []
+    told = True
     for some in chunks(items):
         written = ledger.items.write(some, job_id=job, revive=revive, due_in=settings.redeliver_seconds)
         ledger.jobs.grow(job, sum(w.outcome in {"changed", "unchanged"} for w in written))
-        wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
+        told &= wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
     errors = [_item_error(i, w) for i, w in enumerate(outcomes) if w.outcome in {"stale", "deleted"}]
     return Submission(
@@ -71,6 +73,7 @@ def submit_items(
         accepted=len(outcomes) - len(errors),
         unchanged=sum(w.outcome == "unchanged" for w in outcomes),
         errors=tuple(errors),
+        delayed=not told,
     )
 
 
@@ -78,13 +81,14 @@ def delete_items(ledger: Ledger, queue: Queue, settings: Settings, item_ids: Seq
     """Tombstone items and wake a worker. Ids that are not there, or no longer, are unchanged."""
     job = ledger.jobs.begin("delete")
     outcomes: list[WriteOutcome] = []
+    told = True
     for some in chunks(item_ids):
         written = ledger.items.delete(some, job_id=job, due_in=settings.redeliver_seconds)
         ledger.jobs.grow(job, len(written))
-        wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
+        told &= wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
     unchanged = sum(w.outcome == "unchanged" for w in outcomes)
-    return Submission(job_id=job, accepted=len(outcomes), unchanged=unchanged)
+    return Submission(job_id=job, accepted=len(outcomes), unchanged=unchanged, delayed=not told)
 
 
 def submit_events(ledger: Ledger, settings: Settings, events: Sequence[Event]) -> EventSubmission:
@@ -106,14 +110,15 @@ def submit_events(ledger: Ledger, settings: Settings, events: Sequence[Event]) -
     return EventSubmission(accepted=len(welcome), duplicates=len(welcome) - new, errors=tuple(errors))
 
 
-def wake(ledger: Ledger, queue: Queue, item_ids: Sequence[str], batch_items: int) -> None:
-    """Send one message a batch; what the broker would not take is due for the sweep at once."""
+def wake(ledger: Ledger, queue: Queue, item_ids: Sequence[str], batch_items: int) -> bool:
+    """Send one message a batch. False: the broker would not take all; the rest is due for the sweep at once."""
     undelivered: list[str] = []
     for batch in chunks(dict.fromkeys(item_ids), batch_items):
         if not queue.wake(batch):
             undelivered += batch
     if undelivered:
         ledger.pending.make_due(undelivered)
+    return not undelivered
 
 
 def check_free_space(settings: Settings) -> None:

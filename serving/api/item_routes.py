@@ -133,7 +133,10 @@ def _shown(stored: StoredItem) -> dict[str, Any]:
 
 def _accepted(submission: Submission, errors: Sequence[ItemError]) -> Response:
     listed = _listed(sorted(errors, key=lambda error: error.index))
-    return json_answer({"job_id": submission.job_id, "accepted": submission.accepted, "errors": listed}, 202)
+    answer = json_answer({"job_id": submission.job_id, "accepted": submission.accepted, "errors": listed}, 202)
+    if submission.delayed:
+        answer.headers["X-Queue"] = "delayed"  # it is in the ledger, and is found there when the broker is back
+    return answer
 
 
 def _listed(errors: Sequence[ItemError]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_info
 from ingest.errors import UnavailableError
 from ingest.events import Event
 from ingest.items import Item
+from ingest.queue import NoQueue
 from serving.api.app import create_app
 from tests.fakes import installation
 
@@ -258,6 +259,37 @@ def test_health_and_readiness(akin, client):
     body = is_problem(answer, 503, "not_ready")
     assert body["failed"] == ["broker"]
     assert "secret" not in answer.text
+
+
+class BrokerAway(NoQueue):
+    def ping(self):
+        raise UnavailableError("secret host name")
+
+
+class BrokerThere(NoQueue):
+    def wake(self, item_ids):
+        return True
+
+
+def test_without_its_broker_an_installation_is_degraded_and_still_ready(akin):
+    with TestClient(create_app(akin.services(queue=BrokerAway()))) as client:
+        answer = client.get("/readyz")
+        written = client.put("/v1/items/new", json={"title": "a title"})
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["checks"] == {"ledger": "ok", "index": "ok", "encoder": "ok", "queue": "unavailable"}
+    assert written.status_code == 202
+    assert written.headers["x-queue"] == "delayed"
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_what_a_worker_was_told_of_is_not_called_delayed(akin, method):
+    with TestClient(create_app(akin.services(queue=BrokerThere()))) as client:
+        client.put("/v1/items/new", json={"title": "a title"})
+        more = {} if method == "delete" else {"json": {"title": "another"}}
+        answer = client.request(method, "/v1/items/new", **more)
+    assert answer.status_code == 202
+    assert "x-queue" not in answer.headers
 
 
 def test_an_installation_without_a_live_generation_is_unavailable(tmp_path):
