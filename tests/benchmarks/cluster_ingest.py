@@ -84,9 +84,9 @@ def ingest_rate(kind: str, some: list[str]) -> float:
             made = cluster(Path(folder), encoder=default_artifact(), database_url=database, broker_url=broker.url)
             with made as installation:
                 for _ in range(2):
-                    installation.start_worker("--concurrency", "1", AKIN_ENCODER_THREADS="1", AKIN_BATCH_ITEMS="64")
+                    installation.start_worker("--concurrency", "1", AKIN_ENCODER_THREADS="1", AKIN_BATCH_ITEMS="256")
                 installation.start_beat()
-                installation.start_api(AKIN_BATCH_ITEMS="64")
+                installation.start_api(AKIN_BATCH_ITEMS="256")
                 installation.wait_until_ready()
                 put(installation.urls[0], [f"warm {n}" for n in range(2 * WARM)], "warm")
                 installation.wait_until_quiet()
@@ -94,7 +94,7 @@ def ingest_rate(kind: str, some: list[str]) -> float:
                 put(installation.urls[0], some, "i")
                 with open_ledger(database) as ledger:
                     while ledger.pending.count():
-                        time.sleep(0.05)
+                        time.sleep(0.2)
                 return len(some) / (time.monotonic() - began)
         finally:
             broker.kill()
@@ -107,7 +107,7 @@ def put(url: str, some: list[str], prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    wanted = texts(int(sys.argv[2]) if len(sys.argv) > 2 else 3_000)
+    wanted = texts(int(sys.argv[2]) if len(sys.argv) > 2 else 12_000)
     alone = encoder_rate(wanted)
     through = ingest_rate(sys.argv[1], wanted)
     print(json.dumps({"broker": sys.argv[1], "encoder": round(alone), "ingest": round(through), "share": round(through / alone, 3)}))  # fmt: skip
