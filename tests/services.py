@@ -1,5 +1,6 @@
 """Servers that tests need: named by the environment, else on their standard ports, else started from what is installed.
 
+Else in containers, where those can be run; else a test that needs one is skipped, and fails in CI.
 A session gets a database, a Redis number or a RabbitMQ virtual host of its own, and leaves nothing behind.
 """
 
@@ -12,16 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import kombu
 import pytest
 import redis
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from tests.brokers import RabbitServer, RedisServer, has_rabbitmq, has_redis
+from tests.containers import container, container_engine
 from tests.processes import Program, answers, environment_with, free_port, soon
 
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
-REDIS_PORT, RABBITMQ_PORT = 6379, 5672
+POSTGRES_PORT, REDIS_PORT, RABBITMQ_PORT = 5432, 6379, 5672
+POSTGRES_IMAGE, REDIS_IMAGE, RABBITMQ_IMAGE = "postgres:15-alpine", "redis:7-alpine", "rabbitmq:3.13-alpine"
 CLAIM = "claimed by a test session of akin"
 
 
@@ -55,6 +59,9 @@ def redis_url() -> Iterator[str]:
             server.start()
             yield server.url
             server.kill()
+    elif container_engine():
+        with container(REDIS_IMAGE, REDIS_PORT) as port:
+            yield f"redis://127.0.0.1:{port}/0"
     else:
         missing("Redis", "AKIN_TEST_REDIS_URL")
 
@@ -76,6 +83,11 @@ def rabbitmq_url() -> Iterator[str]:
             server.start()
             yield server.url
             server.kill()
+    elif container_engine():
+        with container(RABBITMQ_IMAGE, RABBITMQ_PORT) as port:
+            url = f"amqp://guest:guest@127.0.0.1:{port}//"
+            assert soon(lambda: _takes_messages(url), 120)
+            yield url
     else:
         missing("RabbitMQ", "AKIN_TEST_RABBITMQ_URL")
 
@@ -91,7 +103,7 @@ def empty(url: str) -> None:
 
 def missing(what: str, variable: str) -> None:
     """Skip on a laptop, where a server may be absent; fail in CI, where a skipped suite would go unnoticed."""
-    sentence = f"{what} neither answers nor is installed; start one, or name another in {variable}"
+    sentence = f"{what} neither answers nor is installed, and no container engine runs; start one, or name another in {variable}"
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(sentence)
     pytest.skip(sentence)
@@ -106,6 +118,11 @@ def _postgres_server() -> Iterator[URL]:
         yield server
     elif named is None and programs is not None:
         with _own_postgres(programs) as own:
+            yield own
+    elif named is None and container_engine():
+        with container(POSTGRES_IMAGE, POSTGRES_PORT, {"POSTGRES_HOST_AUTH_METHOD": "trust"}) as port:
+            own = server.set(port=port)
+            assert soon(lambda: _connects(own), 60)
             yield own
     else:
         missing(f"PostgreSQL at {server.host}:{server.port}", "AKIN_TEST_DATABASE_URL")
@@ -148,6 +165,15 @@ def _connects(server: URL) -> bool:
 
 def _engine(server: URL) -> Engine:
     return create_engine(server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
+
+
+def _takes_messages(url: str) -> bool:
+    try:
+        with kombu.Connection(url, connect_timeout=3) as connection:
+            connection.ensure_connection(max_retries=1)
+    except (OSError, kombu.exceptions.OperationalError):
+        return False
+    return True
 
 
 @contextmanager
