@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +16,22 @@ import typer
 from ingest.benchmark.command import app as bench_app
 from ingest.errors import AkinError, SettingsError
 from ingest.settings import Settings, load_settings
-from serving.commands.backup import backup
+from serving.commands import asking, erasing, measuring, records
 from serving.commands.keys import app as keys_app
+from serving.commands.options import (
+    FileArgument,
+    FormatOption,
+    JsonOption,
+    MapOption,
+    MappingOption,
+    RejectsOption,
+    finish,
+)
 
 if TYPE_CHECKING:
     import uvicorn
 
     from ingest.catalogue import Catalogue
-    from ingest.files import FileReport
     from ingest.queue import Queue
     from ingest.reindex import Reindexer
     from ingest.store.ledger import Ledger
@@ -36,9 +44,6 @@ if TYPE_CHECKING:
     WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
 
 EXIT_ERROR = 1
-EXIT_REJECTS = 3
-ASKING = frozenset({"recommend", "search", "similar", "generations", "reindex", "rollback"})  # what --url works for
-ELSEWHERE: ContextVar[tuple[str, str | None] | None] = ContextVar("elsewhere", default=None)  # URL and key
 
 app = typer.Typer(
     name="akin",
@@ -49,22 +54,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-ingest_app = typer.Typer(help="Take in a file of items or events (JSON Lines, CSV, Parquet; .gz, .zst; - is stdin).")
-app.add_typer(ingest_app, name="ingest", no_args_is_help=True)
-app.add_typer(bench_app, name="bench")
-app.add_typer(keys_app, name="keys", no_args_is_help=True)
-app.command()(backup)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-FileArgument = Annotated[str, typer.Argument(help="The file, or - for standard input.")]
-MappingOption = Annotated[Path | None, typer.Option("--mapping", help="TOML file that maps columns to fields.")]
-MapOption = Annotated[list[str] | None, typer.Option("--map", help="field=column, repeatable; wins over --mapping.")]
-FormatOption = Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; default: by the name.")]
-RejectsOption = Annotated[
-    Path | None, typer.Option("--rejects", help="Where refused rows are listed; default FILE.rejects.jsonl here.")
-]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")]
-FilterOption = Annotated[str | None, typer.Option("--filter", help='JSON, e.g. {"gte": {"year": 1990}}.')]
+ingest_app = records.ingest_app
 
 
 @app.callback()
@@ -74,11 +64,10 @@ def elsewhere(
     key: Annotated[str | None, typer.Option(envvar="AKIN_KEY", help="The API key to show there.")] = None,
 ) -> None:
     """Remember which akin is to be asked; refuse commands that ask none, instead of letting them work here."""
-    if url is None:
-        return
-    if context.invoked_subcommand not in ASKING:
-        raise SettingsError(f"`akin {context.invoked_subcommand}` works on this machine and takes no --url (AKIN_URL)")
-    ELSEWHERE.set((url, key))
+    command = context.invoked_subcommand
+    if url is not None and command not in asking.names():
+        raise SettingsError(f"`akin {command}` works on this machine and takes no --url (AKIN_URL)")
+    context.obj = partial(remote, at=None if url is None else (url, key))
 
 
 # --- Wiring -----------------------------------------------------------------------------------------------------------
@@ -262,13 +251,13 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
 
 
 @contextmanager
-def remote(settings: Settings) -> Iterator["Remote"]:
-    """The akin that --url names, or serves this data folder, or one started here for the length of a command."""
+def remote(settings: Settings, at: tuple[str, str | None] | None = None) -> Iterator["Remote"]:
+    """The akin at this URL, with this key; without, the one that serves this data folder, or one started here."""
     from ingest.home import running_server
     from serving.remote import Remote
 
-    if (elsewhere := ELSEWHERE.get()) is not None:
-        with Remote(*elsewhere) as akin:
+    if at is not None:
+        with Remote(*at) as akin:
             yield akin
         return
     if there := running_server(settings.home):
@@ -400,16 +389,6 @@ def beat() -> None:
         run_beat(celery, upkeep_of(catalogue, resources_of(catalogue), CeleryQueue(celery)))
 
 
-@app.command("migrate")
-def migrate_command(as_json: JsonOption = False) -> None:
-    """Bring the ledger's tables to what this akin needs. A ledger in SQLite does so by itself."""
-    from ingest.store.schema import migrate
-    from serving.terminal import show
-
-    before, after = migrate(load_settings().ledger_url)
-    show({"before": before or "empty", "after": after}, as_json=as_json)
-
-
 def run_api(settings: Settings, write_side: "WriteSide") -> None:
     """Serve the API until SIGTERM or SIGINT."""
     from ingest.home import announce_server
@@ -439,13 +418,13 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the tables instead of serving the API.")] = False,
 ) -> None:
     """Ingest a catalogue through the queue, show one reader's recommendations with reasons, and serve the API."""
-    from ingest import sample, terminal
+    from ingest import model_terminal, sample, terminal
     from ingest.files import file_source
     from serving.remote import Remote
 
     settings = demo_settings(encoder, own=items is not None)
     if not settings.encoder_folder.exists():
-        terminal.export(None, settings.encoder_folder)
+        model_terminal.export(None, settings.encoder_folder)
     if once:
         settings = settings.model_copy(update={"port": 0})
     if items is None:
@@ -489,15 +468,15 @@ def export_model_command(
 
     With --texts, `akin doctor --encoder --texts` says afterwards how it does on your catalogue, and where least.
     """
-    from ingest import terminal
+    from ingest import model_terminal
     from ingest.encoder.export import Shape
     from ingest.files import file_source
     from serving.terminal import show
 
     settings = load_settings()
     folder = out or settings.encoder_folder
-    sample = None if texts is None else terminal.sample_texts(settings, file_source(texts, mapping=mapping))
-    manifest = terminal.export(
+    sample = None if texts is None else model_terminal.sample_texts(settings, file_source(texts, mapping=mapping))
+    manifest = model_terminal.export(
         source,
         folder,
         revision=revision,
@@ -506,11 +485,8 @@ def export_model_command(
         shape=Shape(layers=layers, dimensions=dimensions, passages=passages),
         force=force,
     )
-    report = {} if sample is None else {"on your texts": terminal.examine(folder, sample).as_json()}
+    report = {} if sample is None else {"on your texts": model_terminal.examine(folder, sample).as_json()}
     show({"folder": folder, **manifest, **report}, as_json=as_json)
-
-
-# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 @ingest_app.command("items")
@@ -543,207 +519,6 @@ def ingest_items(
     finish(report)
 
 
-@ingest_app.command("events")
-def ingest_events(
-    file: FileArgument,
-    mapping: MappingOption = None,
-    map_: MapOption = None,
-    format_: FormatOption = None,
-    rejects: RejectsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take in events. Exit code 3 when a row was refused; running it again adds nothing."""
-    from ingest.files import file_source
-    from ingest.store.ledger import open_ledger
-    from ingest.terminal import take_events_file
-    from serving.terminal import show
-
-    settings = load_settings()
-    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
-    with open_ledger(settings.ledger_url) as ledger:
-        report = take_events_file(ledger, settings, source)
-    show(report.as_json(), as_json=as_json)
-    finish(report)
-
-
-@app.command("validate")
-def validate_command(
-    file: FileArgument,
-    events: Annotated[bool, typer.Option("--events", help="The file holds events; default: items.")] = False,
-    mapping: MappingOption = None,
-    map_: MapOption = None,
-    format_: FormatOption = None,
-    rejects: RejectsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what taking in a file would do, without doing it. Exit code 3 when a row would be refused."""
-    from ingest.files import file_source, validate
-    from ingest.readers import Progress
-    from serving.terminal import show
-
-    settings = load_settings()
-    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
-    rows = source.events(settings, Progress()) if events else source.items(settings, Progress())
-    report = validate(rows, source)
-    show(report.as_json(), as_json=as_json)
-    finish(report)
-
-
-# --- Questions --------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def recommend(
-    user: str,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")] = None,
-    filter_: FilterOption = None,
-    strategy: Annotated[str | None, typer.Option(help="auto, blend, taste, interests, mean or popular.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="A named set of query settings.")] = None,
-    diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance, 1: difference.")] = None,
-    max_per: Annotated[str | None, typer.Option(help='JSON, most items per value: {"categories": 3}.')] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Recommend items to a user, with reasons."""
-    from serving.remote import segment
-    from serving.terminal import show_answer
-
-    with remote(load_settings()) as akin:
-        path = f"/users/{segment(user)}/recommendations"
-        answer = akin.get(
-            path,
-            limit=limit,
-            filter=filter_,
-            strategy=strategy,
-            scenario=scenario,
-            diversity=diversity,
-            max_per=max_per,
-            explain="true",
-            fields="title",
-        )
-    show_answer(f"for {user}", answer, as_json=as_json)
-
-
-@app.command()
-def similar(item: str, limit: LimitOption = 10, filter_: FilterOption = None, as_json: JsonOption = False) -> None:
-    """Items like an item."""
-    from serving.remote import segment
-    from serving.terminal import show_answer
-
-    with remote(load_settings()) as akin:
-        answer = akin.get(f"/items/{segment(item)}/similar", limit=limit, filter=filter_, fields="title")
-    show_answer(f"like {item}", answer, as_json=as_json)
-
-
-@app.command()
-def search(
-    query: str,
-    limit: LimitOption = 10,
-    filter_: FilterOption = None,
-    mode: Annotated[str | None, typer.Option(help="semantic, lexical or hybrid (the default).")] = None,
-    facet: Annotated[list[str] | None, typer.Option(help="An attribute to count; may be repeated.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Items that fit a query best, by what they mean and by the words they share with it."""
-    from serving.terminal import show_answer, show_facets
-
-    facets = ",".join(facet) if facet else None
-    with remote(load_settings()) as akin:
-        answer = akin.get("/search", query=query, mode=mode, limit=limit, filter=filter_, facets=facets, fields="title")
-    show_answer(query, answer, as_json=as_json)
-    if facets and not as_json:
-        show_facets(answer["facets"])
-
-
-# --- Operations -------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def reindex(as_json: JsonOption = False) -> None:
-    """Build a new generation beside the live one, put it through the gate, and switch over."""
-    from serving.terminal import show_generations
-
-    with remote(load_settings()) as akin:
-        found = build_generation(akin)
-    show_generations([found], as_json=as_json)
-    if found["state"] != "live":
-        raise typer.Exit(EXIT_ERROR)
-
-
-@app.command("train-taste")
-def train_taste(as_json: JsonOption = False) -> None:
-    """Learn from all events which items go together. Beside a running akin, that one places it in its index."""
-    import resource
-
-    from ingest.catalogue import open_catalogue
-    from ingest.home import is_held
-    from ingest.store.ledger import open_ledger
-    from ingest.train import place_taste, train_live
-    from serving.terminal import show
-
-    settings = load_settings()
-    if settings.embedded and is_held(settings.home):
-        with open_ledger(settings.ledger_url) as ledger:
-            report = train_live(settings, ledger)
-    else:
-        with open_catalogue(settings) as catalogue:
-            report = train_live(settings, catalogue.ledger)
-            place_taste(catalogue.ledger, catalogue.index)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    show({**report.as_json(), "peak_megabytes": peak}, as_json=as_json)
-
-
-@app.command()
-def generations(as_json: JsonOption = False) -> None:
-    """List the generations, newest first, with what their gate said."""
-    from serving.terminal import show_generations
-
-    with remote(load_settings()) as akin:
-        show_generations(akin.get("/generations")["generations"], as_json=as_json)
-
-
-@app.command()
-def rollback(
-    to: Annotated[str | None, typer.Option(help="Generation to go back to; default: the one before.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make an earlier generation live again."""
-    from serving.terminal import show_generations
-
-    with remote(load_settings()) as akin:
-        retired = [g for g in akin.get("/generations")["generations"] if g["state"] == "retired"]
-        if to is None and not retired:
-            raise SettingsError("there is no earlier generation to go back to; `akin generations` lists them")
-        name = to or max(retired, key=lambda g: g["live_at"])["name"]
-        show_generations([akin.post(f"/generations/{name}:activate")], as_json=as_json)
-
-
-@app.command("set-aside")
-def set_aside(
-    retry: Annotated[bool, typer.Option("--retry", help="Try all of them again.")] = False, as_json: JsonOption = False
-) -> None:
-    """List the items that could not be placed, with the reason; or try them again."""
-    from ingest.store.ledger import open_ledger
-    from serving.terminal import show
-
-    with open_ledger(load_settings().ledger_url) as ledger:
-        if retry:
-            show({"retried": ledger.pending.retry()}, as_json=as_json)
-            return
-        found = ledger.pending.set_aside()
-    show({one.item_id: one.reason for one in found}, as_json=as_json)
-
-
-@app.command()
-def rejects(as_json: JsonOption = False) -> None:
-    """List what came through the queue and was refused."""
-    from ingest.store.ledger import open_ledger
-    from serving.terminal import show
-
-    with open_ledger(load_settings().ledger_url) as ledger:
-        found = ledger.rejects.list()
-    show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json=as_json)
-
-
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `akin backup` wrote.")],
@@ -768,121 +543,6 @@ def restore(
 
 
 @app.command()
-def erase(
-    user: Annotated[str | None, typer.Argument(help="The user to erase.")] = None,
-    item: Annotated[str | None, typer.Option(help="Erase this item instead.")] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Search every file for what was erased; of an item, after a reindex.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Erase a user, or an item, for good. Exit code 1 when --verify finds anything left.
-
-    Of a user the events and logged answers go at once. Of an item the text goes at once and the vector with the next
-    generation: with --verify one is built now, and the earlier ones, which hold it, are deleted.
-    """
-    from ingest.erasure import needles_of_item, needles_of_user, search
-    from ingest.store.ledger import open_ledger
-    from serving.remote import segment
-    from serving.terminal import show
-
-    if (user is None) == (item is None):
-        raise SettingsError("name a user, or an item with --item")
-    settings = load_settings()
-    with remote(settings) as akin, open_ledger(settings.ledger_url) as ledger:
-        if user is not None:
-            needles = needles_of_user(user)
-            done = akin.delete(f"/users/{segment(user)}")
-        else:
-            assert item is not None
-            needles = needles_of_item(ledger, item)
-            done = erase_item(akin, item, everywhere=verify)
-        report = search(settings, ledger, needles).as_json() if verify else {}
-    show(done | report, as_json=as_json)
-    if report.get("traces"):
-        raise typer.Exit(EXIT_ERROR)
-
-
-@app.command()
-def evaluate(
-    items: Annotated[str, typer.Option(help="File of items, read as `akin ingest items` reads it.")],
-    events: Annotated[str, typer.Option(help="File of events.")],
-    mapping: MappingOption = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON into this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page into this file.")] = None,
-    strategies: Annotated[str | None, typer.Option(help="Names with commas between; default: all there are.")] = None,
-    split: Annotated[
-        str, typer.Option(help="global (one cut in time), user (the last of each one's), random; auto: by the times.")
-    ] = "auto",
-    users: Annotated[int | None, typer.Option(min=1, help="Ask for this many users, drawn by the seed.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws users, ties and intervals.")] = 1,
-    home: Annotated[Path | None, typer.Option(help="Data folder to take embeddings from and keep them in.")] = None,
-) -> None:
-    """Measure every strategy, and baselines, on events that are held out. Needs no server and changes no data.
-
-    Works in a temporary folder with the encoder, attributes and weights of the settings; the baselines come with
-    `pip install 'akin[evaluate]'`.
-    """
-    import orjson
-
-    from ingest.files import file_source
-    from ingest.terminal import progress_bar
-    from serving.evaluate.experiment import Options
-    from serving.evaluate.experiment import evaluate as run
-    from serving.evaluate.page import html_page
-    from serving.evaluate.table import print_report
-    from serving.terminal import console
-
-    names = None if strategies is None else [name.strip() for name in strategies.split(",")]
-    options = Options(strategies=names, split=split, users=users, seed=seed, home=home)
-    catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
-    report = run(load_settings(home=home), catalogue, past, options, bars=progress_bar)
-    print_report(report, console)
-    as_json = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
-    if json_ is not None:
-        json_.write_bytes(as_json)
-    if home is not None:  # the console shows the last report of its own installation
-        load_settings(home=home).evaluation_report.write_bytes(as_json)
-    if html is not None:
-        html.write_text(html_page(report), encoding="utf-8")
-
-
-@app.command()
-def tune(
-    items: Annotated[str, typer.Option(help="File of items, read as `akin ingest items` reads it.")],
-    events: Annotated[str, typer.Option(help="File of events.")],
-    mapping: MappingOption = None,
-    out: Annotated[Path, typer.Option(help="Where the settings are written, for AKIN_CONFIG.")] = Path("tuned.toml"),
-    json_: Annotated[Path | None, typer.Option("--json", help="Write all that was tried into this file.")] = None,
-    split: Annotated[
-        str, typer.Option(help="As in the evaluation that follows: user, global, random or auto.")
-    ] = "auto",
-    users: Annotated[int, typer.Option(min=80, help="Ask at most this many users of the validation cut.")] = 1_000,
-    seed: Annotated[int, typer.Option(min=0, help="As in the evaluation that follows.")] = 1,
-    minutes: Annotated[float, typer.Option(min=0, help="Try nothing more after this long.")] = 10.0,
-    home: Annotated[Path | None, typer.Option(help="Data folder to take embeddings from and keep them in.")] = None,
-) -> None:
-    """Search the settings that rank best, on a validation cut; what `akin evaluate` holds out is not looked at.
-
-    Writes only settings that are surely better than the present ones, and says so when there are none.
-    """
-    import orjson
-
-    from ingest.files import file_source
-    from ingest.terminal import progress_bar
-    from serving.evaluate.tune import TuneOptions, as_json, as_toml, print_tuning, tune_files
-    from serving.terminal import console
-
-    options = TuneOptions(split=split, users=users, seed=seed, minutes=minutes, home=home)
-    catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
-    found = tune_files(load_settings(home=home), catalogue, past, options, bars=progress_bar)
-    print_tuning(found, console)
-    out.write_text(as_toml(found), encoding="utf-8")
-    if json_ is not None:
-        json_.write_bytes(orjson.dumps(as_json(found), option=orjson.OPT_INDENT_2))
-
-
-@app.command()
 def doctor(
     encoder: Annotated[bool, typer.Option("--encoder", help="Measure the encoder instead, on --texts.")] = False,
     texts: Annotated[str | None, typer.Option(help="Your items file; default the sample catalogue.")] = None,
@@ -894,15 +554,15 @@ def doctor(
     With --encoder: how much the encoder keeps of fp32 on your texts, in which categories least, how fast and how large
     it is. Exit code 1 when it keeps less than its recipe promises.
     """
-    from ingest import sample, terminal
+    from ingest import model_terminal, sample
     from ingest.doctor import examine
     from ingest.files import file_source
     from serving.terminal import show
 
     settings = load_settings()
     if encoder:
-        drawn = terminal.sample_texts(settings, file_source(texts or str(sample.ITEMS), mapping=mapping))
-        report = terminal.examine(settings.encoder_folder, drawn)
+        drawn = model_terminal.sample_texts(settings, file_source(texts or str(sample.ITEMS), mapping=mapping))
+        report = model_terminal.examine(settings.encoder_folder, drawn)
         show(report.as_json(), as_json=as_json)
         if report.missed:
             raise typer.Exit(EXIT_ERROR)
@@ -914,7 +574,14 @@ def doctor(
         raise typer.Exit(EXIT_ERROR)
 
 
-# --- What the commands share ------------------------------------------------------------------------------------------
+app.add_typer(ingest_app, name="ingest", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+app.add_typer(keys_app, name="keys", no_args_is_help=True)
+for more in (asking, records, erasing, measuring):
+    app.add_typer(more.app)
+
+
+# --- What the programs share ------------------------------------------------------------------------------------------
 
 
 def demo_settings(encoder: Path | None, *, own: bool) -> Settings:
@@ -946,54 +613,6 @@ def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
     terminal.show_history(f"What {users[0]} did last", events, titles)
     answer = akin.get(f"{path}/recommendations", limit=10, explain="true", fields="title")
     terminal.show_answer(f"Recommended to {users[0]}", answer, as_json=False)
-
-
-def erase_item(akin: "Remote", item_id: str, *, everywhere: bool) -> dict[str, Any]:
-    """Delete an item and wait until it is out of the index; `everywhere`: out of every generation's files too."""
-    from serving.remote import segment
-
-    job = akin.delete(f"/items/{segment(item_id)}")["job_id"]
-    while (found := akin.get(f"/jobs/{job}"))["state"] not in {"done", "done_with_errors"}:
-        time.sleep(0.1)
-    done = {"job_id": job, "state": found["state"]}
-    if everywhere:
-        generation = build_generation(akin)
-        if generation["state"] != "live":
-            raise SettingsError(
-                f"generation {generation['name']} is {generation['state']}; `akin generations` says why"
-            )
-        others = [g["name"] for g in akin.get("/generations")["generations"] if g["name"] != generation["name"]]
-        for name in others:
-            akin.delete(f"/generations/{name}")
-        done |= {"generation": generation["name"], "deleted_generations": others}
-    return done
-
-
-def build_generation(akin: "Remote") -> dict[str, Any]:
-    """Begin a generation and wait until it is live or has ended; shows how far it has come."""
-    from ingest.terminal import spinner
-
-    name = akin.post("/generations")["name"]
-    with spinner(f"generation {name}") as say:
-        while (found := generation_of(akin, name))["state"] in {"building", "catching_up"}:
-            say(found["state"].replace("_", " "))
-            time.sleep(0.2)
-    return found
-
-
-def generation_of(akin: "Remote", name: str) -> dict[str, Any]:
-    """One generation of the list."""
-    found: dict[str, Any] = next(g for g in akin.get("/generations")["generations"] if g["name"] == name)
-    return found
-
-
-def finish(*reports: "FileReport") -> None:
-    """Name the files that list refused rows; exit with 3 when there are any."""
-    for report in reports:
-        if report.rejected:
-            typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
-    if any(report.rejected for report in reports):
-        raise typer.Exit(EXIT_REJECTS)
 
 
 def main() -> None:

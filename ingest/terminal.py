@@ -1,51 +1,16 @@
-"""Long work with its progress on standard error, for a person who waits at a terminal."""
+"""Taking in files with progress for a person who waits at a terminal."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from collections.abc import Callable
 
 from ingest import readers
-from ingest.encoder_report import EncoderReport, Sample, draw_sample, examine_encoder
 from ingest.files import FileReport, FileSource, take_events, take_items
+from ingest.progress import progress_bar, spinner
 from ingest.queue import Queue
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 
 QUIET_SECONDS = 2.0  # longer than the maintenance takes to notice that a rebuild is due
-
-stderr = Console(stderr=True)
-
-
-@contextmanager
-def spinner(what: str) -> Iterator[Callable[[str], None]]:
-    """A spinner for work whose length is not known; call what it gives with the present step."""
-    with stderr.status(what) as status:
-        yield lambda step: status.update(f"{what}: {step}")
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar; call what it gives with how much is done and, once it is known, the total."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=stderr) as bars:
-        task = bars.add_task(what, total=None)
-
-        def show(done: int, total: int | None) -> None:
-            bars.update(task, completed=done, total=total)
-
-        yield show
 
 
 def take_items_file(
@@ -99,23 +64,3 @@ def wait_for_quiet(ledger: Ledger) -> None:
                 say(f"a new generation is {under_way.state.replace('_', ' ')}")
                 quiet_since = time.monotonic()
             time.sleep(0.1)
-
-
-def export(source: str | None, folder: Path, **chosen: Any) -> dict[str, Any]:
-    """Export an encoder under a spinner, with the options of `export_model`; returns what its manifest says."""
-    from ingest.encoder.export import export_model  # noqa: PLC0415 - only an export needs the exporter's libraries
-
-    with spinner("export") as say:
-        return asdict(export_model(source, folder, progress=say, **chosen))
-
-
-def sample_texts(settings: Settings, source: FileSource) -> Sample:
-    """Texts of an items file as they would be embedded."""
-    with spinner("reading"):
-        return draw_sample(source.items(settings, readers.Progress()), settings.text_template)
-
-
-def examine(folder: Path, sample: Sample) -> EncoderReport:
-    """How an encoder does on these texts, under a spinner."""
-    with spinner("encoder") as say:
-        return examine_encoder(folder, sample, say)

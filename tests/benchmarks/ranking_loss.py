@@ -15,12 +15,12 @@ from ingest.catalogue import Catalogue
 from ingest.encoder.artifact import read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.files import file_source
+from ingest.progress import progress_bar
 from ingest.scoring import priors, text_scores
 from ingest.settings import Settings, load_settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.model import centred_rows
-from ingest.terminal import progress_bar
 from ingest.weights import event_weights, saturated
 from serving.evaluate.experiment import read_events
 from serving.evaluate.metrics import bootstrap, ndcg

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-from contextvars import copy_context
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -95,8 +94,8 @@ def test_both_clients_have_the_same_calls():
 
 
 def command(*arguments):
-    """A command in this process, in a context of its own: what it remembers ends with it."""
-    return copy_context().run(CliRunner().invoke, program.app, arguments)
+    """A command in this process."""
+    return CliRunner().invoke(program.app, arguments)
 
 
 def test_the_command_line_asks_where_url_says(akin, client, url):

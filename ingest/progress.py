@@ -1,0 +1,35 @@
+"""How far long work has come, on standard error, for a person who waits at a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+stderr = Console(stderr=True)
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner for work whose length is not known; call what it gives with the present step."""
+    with stderr.status(what) as status:
+        yield lambda step: status.update(f"{what}: {step}")
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar; call what it gives with how much is done and, once it is known, the total."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr) as bars:
+        task = bars.add_task(what, total=None)
+
+        def show(done: int, total: int | None) -> None:
+            bars.update(task, completed=done, total=total)
+
+        yield show

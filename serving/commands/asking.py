@@ -1,0 +1,126 @@
+"""Commands that ask a running akin: questions, and the work on its generations."""
+
+from typing import Annotated
+
+import typer
+
+from ingest.errors import SettingsError
+from serving.commands.building import build_generation
+from serving.commands.options import EXIT_ERROR, FilterOption, JsonOption, LimitOption, open_akin
+
+app = typer.Typer()
+
+
+def names() -> frozenset[str]:
+    """What these commands are called."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return frozenset(group.commands)
+
+
+@app.command()
+def recommend(
+    context: typer.Context,
+    user: str,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")] = None,
+    filter_: FilterOption = None,
+    strategy: Annotated[str | None, typer.Option(help="auto, blend, taste, interests, mean or popular.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="A named set of query settings.")] = None,
+    diversity: Annotated[float | None, typer.Option(min=0, max=1, help="0: relevance, 1: difference.")] = None,
+    max_per: Annotated[str | None, typer.Option(help='JSON, most items per value: {"categories": 3}.')] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to a user, with reasons."""
+    from serving.remote import segment
+    from serving.terminal import show_answer
+
+    with open_akin(context) as akin:
+        path = f"/users/{segment(user)}/recommendations"
+        answer = akin.get(
+            path,
+            limit=limit,
+            filter=filter_,
+            strategy=strategy,
+            scenario=scenario,
+            diversity=diversity,
+            max_per=max_per,
+            explain="true",
+            fields="title",
+        )
+    show_answer(f"for {user}", answer, as_json=as_json)
+
+
+@app.command()
+def similar(
+    context: typer.Context,
+    item: str,
+    limit: LimitOption = 10,
+    filter_: FilterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Items like an item."""
+    from serving.remote import segment
+    from serving.terminal import show_answer
+
+    with open_akin(context) as akin:
+        answer = akin.get(f"/items/{segment(item)}/similar", limit=limit, filter=filter_, fields="title")
+    show_answer(f"like {item}", answer, as_json=as_json)
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    query: str,
+    limit: LimitOption = 10,
+    filter_: FilterOption = None,
+    mode: Annotated[str | None, typer.Option(help="semantic, lexical or hybrid (the default).")] = None,
+    facet: Annotated[list[str] | None, typer.Option(help="An attribute to count; may be repeated.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Items that fit a query best, by what they mean and by the words they share with it."""
+    from serving.terminal import show_answer, show_facets
+
+    facets = ",".join(facet) if facet else None
+    with open_akin(context) as akin:
+        answer = akin.get("/search", query=query, mode=mode, limit=limit, filter=filter_, facets=facets, fields="title")
+    show_answer(query, answer, as_json=as_json)
+    if facets and not as_json:
+        show_facets(answer["facets"])
+
+
+@app.command()
+def reindex(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Build a new generation beside the live one, put it through the gate, and switch over."""
+    from serving.terminal import show_generations
+
+    with open_akin(context) as akin:
+        found = build_generation(akin)
+    show_generations([found], as_json=as_json)
+    if found["state"] != "live":
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
+def generations(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the generations, newest first, with what their gate said."""
+    from serving.terminal import show_generations
+
+    with open_akin(context) as akin:
+        show_generations(akin.get("/generations")["generations"], as_json=as_json)
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    to: Annotated[str | None, typer.Option(help="Generation to go back to; default: the one before.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an earlier generation live again."""
+    from serving.terminal import show_generations
+
+    with open_akin(context) as akin:
+        retired = [g for g in akin.get("/generations")["generations"] if g["state"] == "retired"]
+        if to is None and not retired:
+            raise SettingsError("there is no earlier generation to go back to; `akin generations` lists them")
+        name = to or max(retired, key=lambda g: g["live_at"])["name"]
+        show_generations([akin.post(f"/generations/{name}:activate")], as_json=as_json)

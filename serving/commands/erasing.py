@@ -1,0 +1,74 @@
+"""`akin erase`: forgetting a user or an item, and proving it."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingest.errors import SettingsError
+from ingest.settings import load_settings
+from serving.commands.building import build_generation
+from serving.commands.options import EXIT_ERROR, JsonOption, open_akin
+
+if TYPE_CHECKING:
+    from serving.remote import Remote
+
+app = typer.Typer()
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    user: Annotated[str | None, typer.Argument(help="The user to erase.")] = None,
+    item: Annotated[str | None, typer.Option(help="Erase this item instead.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Search every file for what was erased; of an item, after a reindex.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a user, or an item, for good. Exit code 1 when --verify finds anything left.
+
+    Of a user the events and logged answers go at once. Of an item the text goes at once and the vector with the next
+    generation: with --verify one is built now, and the earlier ones, which hold it, are deleted.
+    """
+    from ingest.erasure import needles_of_item, needles_of_user, search
+    from ingest.store.ledger import open_ledger
+    from serving.remote import segment
+    from serving.terminal import show
+
+    if (user is None) == (item is None):
+        raise SettingsError("name a user, or an item with --item")
+    settings = load_settings()
+    with open_akin(context) as akin, open_ledger(settings.ledger_url) as ledger:
+        if user is not None:
+            needles = needles_of_user(user)
+            done = akin.delete(f"/users/{segment(user)}")
+        else:
+            assert item is not None
+            needles = needles_of_item(ledger, item)
+            done = erase_item(akin, item, everywhere=verify)
+        report = search(settings, ledger, needles).as_json() if verify else {}
+    show(done | report, as_json=as_json)
+    if report.get("traces"):
+        raise typer.Exit(EXIT_ERROR)
+
+
+def erase_item(akin: "Remote", item_id: str, *, everywhere: bool) -> dict[str, Any]:
+    """Delete an item and wait until it is out of the index; `everywhere`: out of every generation's files too."""
+    from serving.remote import segment
+
+    job = akin.delete(f"/items/{segment(item_id)}")["job_id"]
+    while (found := akin.get(f"/jobs/{job}"))["state"] not in {"done", "done_with_errors"}:
+        time.sleep(0.1)
+    done = {"job_id": job, "state": found["state"]}
+    if everywhere:
+        generation = build_generation(akin)
+        if generation["state"] != "live":
+            raise SettingsError(
+                f"generation {generation['name']} is {generation['state']}; `akin generations` says why"
+            )
+        others = [g["name"] for g in akin.get("/generations")["generations"] if g["name"] != generation["name"]]
+        for name in others:
+            akin.delete(f"/generations/{name}")
+        done |= {"generation": generation["name"], "deleted_generations": others}
+    return done

@@ -1,0 +1,142 @@
+"""Commands that read and write the ledger and need nothing else."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ingest.settings import load_settings
+from serving.commands.options import (
+    FileArgument,
+    FormatOption,
+    JsonOption,
+    MapOption,
+    MappingOption,
+    RejectsOption,
+    finish,
+)
+
+app = typer.Typer()
+ingest_app = typer.Typer(help="Take in a file of items or events (JSON Lines, CSV, Parquet; .gz, .zst; - is stdin).")
+
+
+@ingest_app.command("events")
+def ingest_events(
+    file: FileArgument,
+    mapping: MappingOption = None,
+    map_: MapOption = None,
+    format_: FormatOption = None,
+    rejects: RejectsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in events. Exit code 3 when a row was refused; running it again adds nothing."""
+    from ingest.files import file_source
+    from ingest.store.ledger import open_ledger
+    from ingest.terminal import take_events_file
+    from serving.terminal import show
+
+    settings = load_settings()
+    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    with open_ledger(settings.ledger_url) as ledger:
+        report = take_events_file(ledger, settings, source)
+    show(report.as_json(), as_json=as_json)
+    finish(report)
+
+
+@app.command("validate")
+def validate_command(
+    file: FileArgument,
+    events: Annotated[bool, typer.Option("--events", help="The file holds events; default: items.")] = False,
+    mapping: MappingOption = None,
+    map_: MapOption = None,
+    format_: FormatOption = None,
+    rejects: RejectsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what taking in a file would do, without doing it. Exit code 3 when a row would be refused."""
+    from ingest.files import file_source, validate
+    from ingest.readers import Progress
+    from serving.terminal import show
+
+    settings = load_settings()
+    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    rows = source.events(settings, Progress()) if events else source.items(settings, Progress())
+    report = validate(rows, source)
+    show(report.as_json(), as_json=as_json)
+    finish(report)
+
+
+@app.command("set-aside")
+def set_aside(
+    retry: Annotated[bool, typer.Option("--retry", help="Try all of them again.")] = False, as_json: JsonOption = False
+) -> None:
+    """List the items that could not be placed, with the reason; or try them again."""
+    from ingest.store.ledger import open_ledger
+    from serving.terminal import show
+
+    with open_ledger(load_settings().ledger_url) as ledger:
+        if retry:
+            show({"retried": ledger.pending.retry()}, as_json=as_json)
+            return
+        found = ledger.pending.set_aside()
+    show({one.item_id: one.reason for one in found}, as_json=as_json)
+
+
+@app.command()
+def rejects(as_json: JsonOption = False) -> None:
+    """List what came through the queue and was refused."""
+    from ingest.store.ledger import open_ledger
+    from serving.terminal import show
+
+    with open_ledger(load_settings().ledger_url) as ledger:
+        found = ledger.rejects.list()
+    show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json=as_json)
+
+
+@app.command("migrate")
+def migrate_command(as_json: JsonOption = False) -> None:
+    """Bring the ledger's tables to what this akin needs. A ledger in SQLite does so by itself."""
+    from ingest.store.schema import migrate
+    from serving.terminal import show
+
+    before, after = migrate(load_settings().ledger_url)
+    show({"before": before or "empty", "after": after}, as_json=as_json)
+
+
+@app.command("train-taste")
+def train_taste(as_json: JsonOption = False) -> None:
+    """Learn from all events which items go together. Beside a running akin, that one places it in its index."""
+    import resource
+
+    from ingest.catalogue import open_catalogue
+    from ingest.home import is_held
+    from ingest.store.ledger import open_ledger
+    from ingest.train import place_taste, train_live
+    from serving.terminal import show
+
+    settings = load_settings()
+    if settings.embedded and is_held(settings.home):
+        with open_ledger(settings.ledger_url) as ledger:
+            report = train_live(settings, ledger)
+    else:
+        with open_catalogue(settings) as catalogue:
+            report = train_live(settings, catalogue.ledger)
+            place_taste(catalogue.ledger, catalogue.index)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    show({**report.as_json(), "peak_megabytes": peak}, as_json=as_json)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write, such as akin.backup.zip.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file when it is there already.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything that cannot be made again into one file, beside whatever runs: the ledger, and the encoders.
+
+    The file is the same from SQLite and PostgreSQL and goes back into either. Keep it as you keep the data itself.
+    """
+    from ingest.backup import back_up
+    from serving.terminal import show
+
+    show(back_up(load_settings(), file, force=force).as_json(), as_json=as_json)
