@@ -1,17 +1,16 @@
 """Vectors and payload in Qdrant Edge: Qdrant's engine inside this process, one folder per collection.
 
-The only file that speaks to `qdrant_edge`. A folder may be open in one process at a time; a generation is therefore
-built in a child process, closed there, and only then opened where queries are served.
+A folder may be open in one process at a time; a generation is therefore built in a child process, closed there, and only
+then opened where queries are served.
 """
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import qdrant_edge as edge
 
@@ -25,11 +24,25 @@ from ingest.index.checks import (
     check_query,
     check_spec,
     check_taste,
-    next_below,
     spec_as_json,
     spec_from_json,
 )
-from ingest.index.edge_filters import compile_filter, compile_selection, without_booleans
+from ingest.index.edge_filters import compile_filter
+from ingest.index.edge_shard import (
+    EPOCH,
+    GRAPH_THRESHOLD,
+    PAGE,
+    as_edge_point,
+    ask,
+    configuration,
+    create_payload_indexes,
+    hits_of,
+    item_id_of,
+    replace_taste,
+    scroll,
+    search,
+    text_vector_of,
+)
 from ingest.index.filters import Filter
 from ingest.index.protocol import (
     CollectionSpec,
@@ -41,27 +54,11 @@ from ingest.index.protocol import (
     Vector,
     point_id,
 )
-from ingest.items import AttributeType
 from ingest.metrics import timed_query
 from ingest.page_cache import read_into_page_cache
 
-GRAPH_THRESHOLD = 10_000  # points; under it a scan takes 1 to 2 ms and is exact, so no graph is built
 _CHUNK = 256  # points per call: the binding holds the interpreter for as long as a call takes
-_PAGE = 1_000  # points per call when reading
 _SPARE = 100  # excluded ids that are fetched and dropped before a filter over ids is worth its price
-_SEARCH_EF, _FILTERED_EF = 768, 128  # candidates a graph search keeps; docs/decisions/0032 has the recall
-_EPOCH = "graph-epoch"  # a hyphen: no declared attribute can have this name
-
-_INDEXES: Mapping[AttributeType, Callable[..., Any]] = {
-    AttributeType.KEYWORD: edge.KeywordIndexParams,
-    AttributeType.INTEGER: edge.IntegerIndexParams,
-    AttributeType.FLOAT: edge.FloatIndexParams,
-    # The binding turns True into the number 1 in a match, which then never equals a stored boolean (0.9.0): booleans
-    # are kept as 0 and 1.
-    AttributeType.BOOLEAN: edge.IntegerIndexParams,
-    AttributeType.DATETIME: edge.DatetimeIndexParams,
-    AttributeType.GEO: edge.GeoIndexParams,
-}
 
 
 class EdgeIndex:
@@ -88,8 +85,8 @@ class EdgeIndex:
             with _translated(f"create the collection {name}"):
                 shutil.rmtree(folder, ignore_errors=True)
                 (folder / "shard").mkdir(parents=True)
-                shard = edge.EdgeShard.create(str(folder / "shard"), _configuration(spec, self._search_threads))
-                _create_payload_indexes(shard, spec)
+                shard = edge.EdgeShard.create(str(folder / "shard"), configuration(spec, self._search_threads))
+                create_payload_indexes(shard, spec)
                 # The spec is written last: a folder without it is no collection yet.
                 write_durably(_spec_path(folder), orjson.dumps(spec_as_json(spec)))
                 flush(self._folder)
@@ -152,7 +149,7 @@ class EdgeIndex:
                 flush(self._folder)
 
     def _load(self, name: str, spec: CollectionSpec) -> edge.EdgeShard:
-        config = _configuration(spec, self._search_threads)
+        config = configuration(spec, self._search_threads)
         read_into_page_cache(self._folder / name / "shard")
         try:
             return edge.EdgeShard.load(str(self._folder / name / "shard"), config)
@@ -195,7 +192,7 @@ class EdgeCollection:
                 check_free_space(self._folder, self._min_free_bytes)
                 chunk = slice(start, start + _CHUNK)
                 pairs = zip(points[chunk], payloads[chunk], strict=True)
-                stored = [_as_edge_point(point, payload, self._epoch) for point, payload in pairs]
+                stored = [as_edge_point(point, payload, self._epoch) for point, payload in pairs]
                 shard.update(edge.UpdateOperation.upsert_points(stored))
             # The write-ahead log survives the process without a flush, but not the loss of power.
             shard.flush()
@@ -208,7 +205,9 @@ class EdgeCollection:
             known = [item_id for item_id in weights if item_id in there]
             for start in range(0, len(known), _CHUNK):
                 check_free_space(self._folder, self._min_free_bytes)
-                _set_taste(shard, {item_id: weights[item_id] for item_id in known[start : start + _CHUNK]}, self._epoch)
+                replace_taste(
+                    shard, {item_id: weights[item_id] for item_id in known[start : start + _CHUNK]}, self._epoch
+                )
             shard.flush()
 
     def delete(self, item_ids: Sequence[str]) -> None:
@@ -228,24 +227,24 @@ class EdgeCollection:
         with self._handle.use("answer a query") as shard:
             # A filter over ids costs more than a few more results, which are dropped here (docs/decisions/0004).
             fetched = query.limit + min(len(excluded), _SPARE)
-            found = _found(shard, query, limit=fetched)
-            hits = _hits(found, query, without=excluded)
+            found = ask(shard, query, limit=fetched)
+            hits = hits_of(found, query, without=excluded)
             if len(hits) < query.limit and len(found) == fetched:
-                hits = _search(shard, query, limit=query.limit, excluded=excluded)
+                hits = search(shard, query, limit=query.limit, excluded=excluded)
             graph = query.text is not None and query.among is None and not query.exact
             short = len(hits) < query.limit and query.min_score is None and graph
             if short and shard.info().indexed_vectors_count:  # a graph may miss points, a scan does not
-                hits = _search(shard, query, limit=query.limit, excluded=excluded, exact=True)
+                hits = search(shard, query, limit=query.limit, excluded=excluded, exact=True)
         return hits[: query.limit]
 
     def vectors(self, item_ids: Sequence[str]) -> dict[str, Vector]:
         """The text vectors, `(dimensions,)` float32, of those ids that are there."""
         found: dict[str, Vector] = {}
         with self._handle.use("read vectors") as shard:
-            for start in range(0, len(item_ids), _PAGE):
-                ids: list[Any] = [point_id(item_id) for item_id in item_ids[start : start + _PAGE]]
+            for start in range(0, len(item_ids), PAGE):
+                ids: list[Any] = [point_id(item_id) for item_id in item_ids[start : start + PAGE]]
                 records = shard.retrieve(ids, with_payload=["item_id"], with_vector=["text"])
-                found.update((_item_id(record), _text_vector(record)) for record in records)
+                found.update((item_id_of(record), text_vector_of(record)) for record in records)
         return found
 
     def matching_ids(self, item_ids: Sequence[str], filter_: Filter | None) -> set[str]:
@@ -253,11 +252,11 @@ class EdgeCollection:
         check_filter(filter_)
         found: set[str] = set()
         with self._handle.use("filter points") as shard:
-            for start in range(0, len(item_ids), _PAGE):
-                among = edge.HasIdCondition({point_id(item_id) for item_id in item_ids[start : start + _PAGE]})
+            for start in range(0, len(item_ids), PAGE):
+                among = edge.HasIdCondition({point_id(item_id) for item_id in item_ids[start : start + PAGE]})
                 conditions = [among] if filter_ is None else [among, compile_filter(filter_)]
-                records, _ = _scroll(shard, edge.Filter(must=conditions), None)
-                found.update(map(_item_id, records))
+                records, _ = scroll(shard, edge.Filter(must=conditions), None)
+                found.update(map(item_id_of, records))
         return found
 
     def count(self) -> int:
@@ -274,7 +273,7 @@ class EdgeCollection:
         with self._handle.use("count points") as shard:
             if shard.count(edge.CountRequest(exact=True)) <= GRAPH_THRESHOLD:
                 return 0
-            since = edge.FieldCondition(_EPOCH, range=edge.RangeFloat(gte=self._epoch))
+            since = edge.FieldCondition(EPOCH, range=edge.RangeFloat(gte=self._epoch))
             return shard.count(edge.CountRequest(exact=True, filter=edge.Filter(must=[since])))
 
     def ids(self) -> Iterator[str]:
@@ -282,8 +281,8 @@ class EdgeCollection:
         offset: Any = None
         while True:
             with self._handle.use("list points") as shard:
-                records, offset = _scroll(shard, None, offset)
-            yield from map(_item_id, records)
+                records, offset = scroll(shard, None, offset)
+            yield from map(item_id_of, records)
             if offset is None:
                 return
 
@@ -352,149 +351,6 @@ def _translated(purpose: str) -> Iterator[None]:
 def _is_vendor_error(error: BaseException) -> bool:
     # A panic inside the engine arrives as a BaseException that cannot be imported by name.
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-def _configuration(spec: CollectionSpec, search_threads: int) -> edge.EdgeConfig:
-    kilobytes = GRAPH_THRESHOLD * spec.dimensions * 4 // 1024  # the engine counts vectors by their size
-    return edge.EdgeConfig(
-        # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
-        vectors={"text": edge.EdgeVectorParams(size=spec.dimensions, distance=edge.Distance.Dot)},
-        sparse_vectors=_sparse_vectors(spec),
-        hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=max(kilobytes, 1)),
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=max(kilobytes, 1), default_segment_number=1),
-        max_search_threads=search_threads,
-        wal_enabled=True,  # also the lock that keeps a second process out
-    )
-
-
-def _sparse_vectors(spec: CollectionSpec) -> dict[str, edge.EdgeSparseVectorParams]:
-    vectors = {"taste": edge.EdgeSparseVectorParams()}
-    if spec.average_length is not None:  # a shard made without them cannot be loaded with them
-        vectors["words"] = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
-    return vectors
-
-
-def _create_payload_indexes(shard: edge.EdgeShard, spec: CollectionSpec) -> None:
-    for name, type_ in {_EPOCH: AttributeType.INTEGER, **spec.attributes}.items():
-        # Mapped from their files, not read into structures of their own: loading holds the interpreter (decision 0045).
-        parameters = _INDEXES[type_](memory=edge.Memory.Cached)
-        shard.update(edge.UpdateOperation.create_field_index(name, parameters))
-    shard.flush()
-
-
-def _as_edge_point(point: Point, payload: dict[str, Any], epoch: int) -> edge.Point:
-    vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
-    if point.taste is not None and point.taste.positions:
-        vectors["taste"] = _sparse(point.taste)
-    if point.words is not None and point.words.positions:
-        vectors["words"] = _sparse(point.words)
-    stored = {name: without_booleans(value) for name, value in payload.items()}
-    return edge.Point(point_id(point.item_id), vectors, {**stored, _EPOCH: epoch})
-
-
-def _sparse(vector: SparseVector) -> edge.SparseVector:
-    return edge.SparseVector(list(vector.positions), list(vector.weights))
-
-
-def _set_taste(shard: edge.EdgeShard, weights: Mapping[str, SparseVector], epoch: int) -> None:
-    ids: list[Any] = [point_id(item_id) for item_id in weights]
-    emptied: list[Any] = [point_id(item_id) for item_id, taste in weights.items() if not taste.positions]
-    filled = [
-        edge.PointVectors(point_id(item_id), {"taste": _sparse(taste)})
-        for item_id, taste in weights.items()
-        if taste.positions
-    ]
-    if filled:
-        shard.update(edge.UpdateOperation.update_vectors(filled))
-    if emptied:
-        shard.update(edge.UpdateOperation.delete_vectors(emptied, ["taste"]))
-    if ids:
-        shard.update(edge.UpdateOperation.set_payload(ids, {_EPOCH: epoch}))
-
-
-def _nearest(query: Query) -> edge.Query:
-    if query.taste is not None:
-        return edge.Query.Nearest(_sparse(query.taste), using="taste")
-    if query.words is not None:
-        return edge.Query.Nearest(_sparse(query.words), using="words")
-    assert query.text is not None
-    return edge.Query.Nearest(query.text.astype(np.float32).tolist(), using="text")
-
-
-def _search(
-    shard: edge.EdgeShard,
-    query: Query,
-    *,
-    limit: int,
-    excluded: frozenset[str] = frozenset(),
-    exact: bool = False,
-) -> list[Hit]:
-    return _hits(_found(shard, query, limit=limit, excluded=excluded, exact=exact), query)
-
-
-def _found(
-    shard: edge.EdgeShard,
-    query: Query,
-    *,
-    limit: int,
-    excluded: frozenset[str] = frozenset(),
-    exact: bool = False,
-) -> list[edge.ScoredPoint]:
-    selection = compile_selection(query.filter, excluded)
-    if query.among is not None:
-        among = edge.HasIdCondition({point_id(item_id) for item_id in query.among})
-        selection = edge.Filter(must=[among] if selection is None else [among, selection])
-    exact = exact or query.exact or query.among is not None
-    request = edge.QueryRequest(
-        limit=limit,
-        query=_nearest(query),
-        filter=selection,
-        # The engine's threshold leaves out a score that equals it; ours does not.
-        score_threshold=None if query.min_score is None else next_below(query.min_score),
-        params=_parameters(exact=exact, filtered=query.filter is not None),
-        with_payload=["item_id"],
-        with_vector=["text"] if query.with_vectors else False,
-    )
-    return shard.query(request)
-
-
-def _parameters(*, exact: bool, filtered: bool) -> edge.SearchParams:
-    if exact:
-        return edge.SearchParams(exact=True)
-    if filtered:  # ACORN looks past what does not pass, where a plain search is stranded
-        acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0)
-        return edge.SearchParams(hnsw_ef=_FILTERED_EF, acorn=acorn)
-    return edge.SearchParams(hnsw_ef=_SEARCH_EF)
-
-
-def _hits(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[str] = frozenset()) -> list[Hit]:
-    hits: list[Hit] = []
-    for point in found:
-        if len(hits) == query.limit:
-            break
-        item_id = _item_id(point)
-        if (
-            item_id not in without
-            and (query.min_score is None or point.score >= query.min_score)
-            and (query.text is not None or point.score)
-        ):
-            text = _text_vector(point) if query.with_vectors else None
-            hits.append(Hit(item_id=item_id, score=point.score, text=text))
-    return hits
-
-
-def _scroll(shard: edge.EdgeShard, filter_: edge.Filter | None, offset: Any) -> tuple[list[edge.Record], Any]:
-    return shard.scroll(
-        edge.ScrollRequest(offset=offset, limit=_PAGE, filter=filter_, with_payload=["item_id"], with_vector=False)
-    )
-
-
-def _item_id(found: Any) -> str:
-    return str(found.payload["item_id"])
-
-
-def _text_vector(found: Any) -> Vector:
-    return np.asarray(found.vector["text"], dtype=np.float32)
 
 
 def _spec_path(folder: Path) -> Path:

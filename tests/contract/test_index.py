@@ -22,7 +22,8 @@ from ingest.errors import (
     UnavailableError,
 )
 from ingest.index import filters as f
-from ingest.index.edge import GRAPH_THRESHOLD, EdgeIndex
+from ingest.index.edge import EdgeIndex
+from ingest.index.edge_shard import GRAPH_THRESHOLD
 from ingest.index.engines import open_index
 from ingest.index.filter_parser import parse_filter
 from ingest.index.filters import matches
