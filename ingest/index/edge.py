@@ -1,7 +1,7 @@
 """Vectors and payload in Qdrant Edge: Qdrant's engine inside this process, one folder per collection.
 
-A folder may be open in one process at a time; a generation is therefore built in a child process, closed there, and only
-then opened where queries are served.
+A folder may be open in one process at a time; a generation is therefore built in a child process, closed there, and
+only then opened where queries are served.
 """
 
 import shutil
