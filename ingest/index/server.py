@@ -1,4 +1,4 @@
-"""Vectors and payload in a Qdrant server or cluster, over its REST API. The only file that speaks to `qdrant_client`.
+"""Vectors and payload in a Qdrant server or cluster, over its REST API, writes over gRPC where it is set.
 
 Needs Qdrant 1.16 or later, which keeps metadata with a collection. The client's local mode (`:memory:`) stands in for
 a server in tests: it scans, payload indexes and `optimise` do nothing there, and it warns about both.
@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 from qdrant_client import QdrantClient, models
 
 from ingest.errors import ConflictError, NotFoundError, UnavailableError
 from ingest.index.checks import (
-    MAX_LIMIT,
     check_filter,
     check_name,
     check_points,
@@ -40,8 +38,24 @@ from ingest.index.protocol import (
     point_id,
 )
 from ingest.index.server_calls import Calls, Patience
-from ingest.index.server_filters import compile_filter, compile_selection
-from ingest.items import AttributeType
+from ingest.index.server_filters import compile_filter
+from ingest.index.server_requests import (
+    SCHEMA,
+    ServerOptions,
+    as_server_point,
+    asked,
+    ids_of,
+    item_id_of,
+    may_miss,
+    quantization,
+    search_params,
+    selection,
+    sparse,
+    sparse_vectors,
+    strict_mode,
+    text_vector_of,
+    using,
+)
 from ingest.metrics import timed_query
 from ingest.settings import Settings
 
@@ -49,33 +63,10 @@ T = TypeVar("T")
 
 _CHUNK = 256  # points per request: about 3 MB of JSON at 768 dimensions, the server takes 32 MB
 _PAGE = 1_000
-_SEARCH_EF, _FILTERED_EF = 768, 128  # as embedded, docs/decisions/0032
 _METADATA = "akin"
 _LINKS = 16  # of each point in the graph
 READ_ATTEMPTS = 2
 WRITE_ATTEMPTS = 6
-
-_SCHEMA = {
-    AttributeType.KEYWORD: models.PayloadSchemaType.KEYWORD,
-    AttributeType.INTEGER: models.PayloadSchemaType.INTEGER,
-    AttributeType.FLOAT: models.PayloadSchemaType.FLOAT,
-    AttributeType.BOOLEAN: models.PayloadSchemaType.BOOL,
-    AttributeType.DATETIME: models.PayloadSchemaType.DATETIME,
-    AttributeType.GEO: models.PayloadSchemaType.GEO,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """How collections are made and asked; None leaves the choice to the server."""
-
-    shards: int | None = None
-    replicas: int | None = None
-    write_consistency: int | None = None
-    quantization: Literal["none", "int8", "binary"] = "none"
-    strict: bool = False
-    read_seconds: float = 3.0
-    write_seconds: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +83,7 @@ class _Server:
 def connect(settings: Settings) -> Index:
     """An index on the server that the settings name; nothing is sent before the first call."""
     key = settings.qdrant_api_key
-    asked: dict[str, Any] = {
+    there: dict[str, Any] = {
         "url": settings.qdrant_url,
         "api_key": key.get_secret_value() if key else None,
         "check_compatibility": False,
@@ -106,8 +97,8 @@ def connect(settings: Settings) -> Index:
         read_seconds=settings.qdrant_timeout_seconds,
         write_seconds=settings.qdrant_write_seconds,
     )
-    reader = QdrantClient(**asked, timeout=ceil(options.read_seconds))
-    writer = QdrantClient(**asked, timeout=ceil(options.write_seconds), prefer_grpc=settings.qdrant_grpc)
+    reader = QdrantClient(**there, timeout=ceil(options.read_seconds))
+    writer = QdrantClient(**there, timeout=ceil(options.write_seconds), prefer_grpc=settings.qdrant_grpc)
     return ServerIndex(reader, writer=writer, options=options)
 
 
@@ -212,17 +203,17 @@ class ServerIndex:
             full_name,
             # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
             vectors_config={"text": models.VectorParams(size=spec.dimensions, distance=models.Distance.DOT)},
-            sparse_vectors_config=_sparse_vectors(spec),
+            sparse_vectors_config=sparse_vectors(spec),
             hnsw_config=models.HnswConfigDiff(m=0 if loading else _LINKS, ef_construct=128),
             shard_number=options.shards,
             replication_factor=options.replicas,
             write_consistency_factor=options.write_consistency,
-            quantization_config=_quantization(options),
-            strict_mode_config=_strict_mode(options),
+            quantization_config=quantization(options),
+            strict_mode_config=strict_mode(options),
         )
         # Before any point is loaded: the graph gets its links for filtered search only then.
         for attribute, type_ in spec.attributes.items():
-            writer.create_payload_index(full_name, attribute, field_schema=_SCHEMA[type_], wait=True)
+            writer.create_payload_index(full_name, attribute, field_schema=SCHEMA[type_], wait=True)
         # The spec is written last: a collection without it is a leftover.
         writer.update_collection(full_name, metadata={_METADATA: spec_as_json(spec)})
 
@@ -244,7 +235,7 @@ class ServerCollection:
     def upsert(self, points: Sequence[Point]) -> None:
         """Insert or replace; applied and in the server's log when it returns. See the protocol for invalid points."""
         payloads = check_points(points, self._spec)
-        stored = [_as_server_point(point, payload) for point, payload in zip(points, payloads, strict=True)]
+        stored = [as_server_point(point, payload) for point, payload in zip(points, payloads, strict=True)]
         for start in range(0, len(stored), _CHUNK):
             some = stored[start : start + _CHUNK]
             self._write(
@@ -259,13 +250,13 @@ class ServerCollection:
         emptied = [item_id for item_id, taste in weights.items() if not taste.positions and item_id in there]
         for start in range(0, len(filled), _CHUNK):
             points = [
-                models.PointVectors(id=str(point_id(item_id)), vector={"taste": _sparse(weights[item_id])})
+                models.PointVectors(id=str(point_id(item_id)), vector={"taste": sparse(weights[item_id])})
                 for item_id in filled[start : start + _CHUNK]
             ]
             store = partial(QdrantClient.update_vectors, collection_name=self._name, points=points, wait=True)
             self._write("store weights", store)
         for start in range(0, len(emptied), _PAGE):
-            ids = _ids(emptied[start : start + _PAGE])
+            ids = ids_of(emptied[start : start + _PAGE])
             remove = partial(
                 QdrantClient.delete_vectors, collection_name=self._name, vectors=["taste"], points=ids, wait=True
             )
@@ -274,7 +265,7 @@ class ServerCollection:
     def delete(self, item_ids: Sequence[str]) -> None:
         """Remove; ids that are not there are no error. Applied when it returns."""
         for start in range(0, len(item_ids), _PAGE):
-            points = models.PointIdsList(points=_ids(item_ids[start : start + _PAGE]))
+            points = models.PointIdsList(points=ids_of(item_ids[start : start + _PAGE]))
             remove = partial(
                 QdrantClient.delete,
                 collection_name=self._name,
@@ -291,7 +282,7 @@ class ServerCollection:
         check_query(query, self._spec)
         hits = self._search(query, exact=query.exact or query.among is not None)
         # A graph may miss points that pass a narrow filter; a scan does not.
-        if len(hits) < query.limit and query.min_score is None and not query.exact and _may_miss(query):
+        if len(hits) < query.limit and query.min_score is None and not query.exact and may_miss(query):
             hits = self._search(query, exact=True)
         return hits
 
@@ -299,7 +290,7 @@ class ServerCollection:
         """The text vectors, `(dimensions,)` float32, of those ids that are there."""
         found: dict[str, Vector] = {}
         for start in range(0, len(item_ids), _PAGE):
-            ids = _ids(item_ids[start : start + _PAGE])
+            ids = ids_of(item_ids[start : start + _PAGE])
             retrieve = partial(
                 QdrantClient.retrieve,
                 collection_name=self._name,
@@ -309,7 +300,7 @@ class ServerCollection:
                 timeout=self._deadline,
             )
             records = self._read("read vectors", retrieve)
-            found.update((_item_id(record), _text_vector(record)) for record in records)
+            found.update((item_id_of(record), text_vector_of(record)) for record in records)
         return found
 
     def matching_ids(self, item_ids: Sequence[str], filter_: Filter | None) -> set[str]:
@@ -317,10 +308,10 @@ class ServerCollection:
         check_filter(filter_)
         found: set[str] = set()
         for start in range(0, len(item_ids), _PAGE):
-            among = models.HasIdCondition(has_id=_ids(item_ids[start : start + _PAGE]))
+            among = models.HasIdCondition(has_id=ids_of(item_ids[start : start + _PAGE]))
             conditions = [among] if filter_ is None else [among, compile_filter(filter_)]
             records, _ = self._scroll("filter points", models.Filter(must=conditions), None)
-            found.update(map(_item_id, records))
+            found.update(map(item_id_of, records))
         return found
 
     def count(self) -> int:
@@ -340,7 +331,7 @@ class ServerCollection:
         offset: Any = None
         while True:
             records, offset = self._scroll("list points", None, offset)
-            yield from map(_item_id, records)
+            yield from map(item_id_of, records)
             if offset is None:
                 return
 
@@ -364,20 +355,22 @@ class ServerCollection:
             "answer a query",
             lambda client: client.query_points(
                 self._name,
-                query=_asked(query),
-                using=_using(query),
+                query=asked(query),
+                using=using(query),
                 limit=query.limit,
-                query_filter=_selection(query),
+                query_filter=selection(query),
                 # The engine's threshold leaves out a score that equals it; ours does not.
                 score_threshold=None if query.min_score is None else next_below(query.min_score),
-                search_params=_search_params(self._server.options, query, exact=exact),
+                search_params=search_params(self._server.options, query, exact=exact),
                 with_payload=["item_id"],
                 with_vectors=["text"] if query.with_vectors else False,
                 timeout=self._deadline,
             ),
         )
         return [
-            Hit(item_id=_item_id(found), score=found.score, text=_text_vector(found) if query.with_vectors else None)
+            Hit(
+                item_id=item_id_of(found), score=found.score, text=text_vector_of(found) if query.with_vectors else None
+            )
             for found in answer.points
             if (query.min_score is None or found.score >= query.min_score) and (query.text is not None or found.score)
         ]
@@ -407,95 +400,3 @@ class ServerCollection:
     def _check_open(self) -> None:
         if self._closed:
             raise UnavailableError(f"the generation {self._name} was closed; ask for the live one again")
-
-
-def _quantization(options: ServerOptions) -> Any:
-    if options.quantization == "int8":
-        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
-        return models.ScalarQuantization(scalar=scalar)
-    if options.quantization == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
-    return None
-
-
-def _strict_mode(options: ServerOptions) -> models.StrictModeConfig | None:
-    if not options.strict:
-        return None
-    return models.StrictModeConfig(
-        enabled=True,
-        max_query_limit=MAX_LIMIT,
-        unindexed_filtering_retrieve=False,
-        unindexed_filtering_update=False,
-        max_timeout=ceil(options.write_seconds),
-    )
-
-
-def _search_params(options: ServerOptions, query: Query, *, exact: bool) -> models.SearchParams:
-    filtered = query.filter is not None and not exact
-    quantised = options.quantization != "none"
-    return models.SearchParams(
-        exact=exact,
-        hnsw_ef=_FILTERED_EF if filtered else _SEARCH_EF,
-        # ACORN looks past what does not pass, where a plain search is stranded.
-        acorn=models.AcornSearchParams(enable=True, max_selectivity=1.0) if filtered else None,
-        # More candidates than asked for are scored again with the original vectors.
-        quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0) if quantised else None,
-    )
-
-
-def _ids(item_ids: Sequence[str]) -> list[Any]:
-    return [str(point_id(item_id)) for item_id in item_ids]
-
-
-def _as_server_point(point: Point, payload: dict[str, Any]) -> models.PointStruct:
-    vectors: dict[str, Any] = {"text": point.text.astype(np.float32).tolist()}
-    if point.taste is not None and point.taste.positions:
-        vectors["taste"] = _sparse(point.taste)
-    if point.words is not None and point.words.positions:
-        vectors["words"] = _sparse(point.words)
-    return models.PointStruct(id=str(point_id(point.item_id)), vector=vectors, payload=payload)
-
-
-def _sparse(vector: SparseVector) -> models.SparseVector:
-    return models.SparseVector(indices=list(vector.positions), values=list(vector.weights))
-
-
-def _sparse_vectors(spec: CollectionSpec) -> dict[str, models.SparseVectorParams]:
-    vectors = {"taste": models.SparseVectorParams()}
-    if spec.average_length is not None:
-        vectors["words"] = models.SparseVectorParams(modifier=models.Modifier.IDF)
-    return vectors
-
-
-def _selection(query: Query) -> models.Filter | None:
-    selection = compile_selection(query.filter, query.exclude_ids)
-    if query.among is None:
-        return selection
-    among = models.HasIdCondition(has_id=_ids(query.among))
-    return models.Filter(must=[among] if selection is None else [among, selection])
-
-
-def _may_miss(query: Query) -> bool:
-    return query.text is not None and query.among is None
-
-
-def _using(query: Query) -> str:
-    if query.words is not None:
-        return "words"
-    return "text" if query.taste is None else "taste"
-
-
-def _asked(query: Query) -> Any:
-    for sparse in (query.taste, query.words):
-        if sparse is not None:
-            return _sparse(sparse)
-    assert query.text is not None
-    return query.text.astype(np.float32).tolist()
-
-
-def _item_id(found: Any) -> str:
-    return str(found.payload["item_id"])
-
-
-def _text_vector(found: Any) -> Vector:
-    return np.asarray(found.vector["text"], dtype=np.float32)
