@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     )
     taste_ridge: float = Field(5.0, gt=0, description="Ridge penalty of EASE, in mean item popularities.")
     taste_text_share: float = Field(
-        0.5, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
+        0.1, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
     )
     blend_text: float | None = Field(
         None, ge=0, description="Weight of the text score beside the taste score; default: learned with the taste."
