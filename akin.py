@@ -366,7 +366,13 @@ def worker_command(
 
         celery = make_app(settings)
         with watched(settings, CeleryQueue(celery)):
-            run_worker(celery, partial(open_resources, settings), concurrency=concurrency, pool=pool)
+            run_worker(
+                celery,
+                partial(open_resources, settings),
+                concurrency=concurrency,
+                pool=pool,
+                pin=settings.encoder_pin,
+            )
 
 
 @app.command()

@@ -196,6 +196,9 @@ class Settings(BaseSettings):
     )
     sweep_seconds: float = Field(0.2, gt=0, description="How often pending items are looked for: one indexed query.")
     encoder_threads: int = Field(0, ge=0, description="Threads that embed; 0 takes the cores this process may use.")
+    encoder_pin: bool = Field(
+        default=False, description="Give each process of `akin worker` cores of its own, where the system can."
+    )
     reindex_crontab: str = Field("0 3 * * *", description="When the nightly reindex runs (UTC, crontab); empty: never.")
     rebuild_unindexed: int = Field(
         20_000, ge=1, description="Embedded: rebuild the index once this many points lie outside its graph."

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
+from billiard.process import current_process
 from celery import Celery, signals
 from celery.beat import Scheduler, Service
 
+from ingest.encoder.processor import keep_to_own_cores
 from ingest.logs import configure_logging
 from workers.resources import Resources
 from workers.tasks import register
@@ -47,14 +49,19 @@ class LazyResources:
             self._stack.close()
 
 
-def run_worker(app: Celery, open_: OpenResources, *, concurrency: int, pool: str = "prefork") -> None:
+def run_worker(
+    app: Celery, open_: OpenResources, *, concurrency: int, pool: str = "prefork", pin: bool = False
+) -> None:
     """Run tasks in `concurrency` processes until SIGTERM or SIGINT; returns when those under way are done.
 
-    A task is a batch of seconds. SIGQUIT waits for at most 10 of them and gives back the rest.
+    A task is a batch of seconds. SIGQUIT waits for at most 10 of them and gives back the rest. With `pin` each process
+    keeps to cores of its own.
     """
     resources = LazyResources(open_)
     register(app, resources)
     signals.setup_logging.connect(_configure_logging, weak=False)
+    if pin:
+        signals.worker_process_init.connect(lambda **_: pin_process(concurrency), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: resources.close(), weak=False)
     signals.worker_shutdown.connect(lambda **_: resources.close(), weak=False)
     app.set_current()
@@ -62,6 +69,11 @@ def run_worker(app: Celery, open_: OpenResources, *, concurrency: int, pool: str
     name = f"akin-{os.getpid()}@{socket.gethostname()}"
     arguments = ["worker", f"--pool={pool}", f"--concurrency={concurrency}", f"--hostname={name}"]
     app.worker_main([*arguments, "--without-gossip", "--without-mingle"])
+
+
+def pin_process(concurrency: int) -> None:
+    """Keep this process of the pool to its own cores; one that replaces another gets that one's."""
+    keep_to_own_cores(current_process().index, concurrency)
 
 
 def run_beat(app: Celery, upkeep: Upkeep) -> None:

@@ -1,7 +1,14 @@
-"""What this machine's processor offers to an encoder. Asks the operating system; sets nothing."""
+"""What this machine's processor offers to an encoder, and which of its cores a process keeps to."""
 
+import logging
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+SetAffinity = Callable[[int, Iterable[int]], None]
+_SET_AFFINITY: SetAffinity | None = getattr(os, "sched_setaffinity", None)
 
 
 def available_cores() -> int:
@@ -9,6 +16,28 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def own_cores(allowed: Iterable[int], process: int, processes: int) -> set[int]:
+    """The cores of process number `process` of `processes`: an equal share, or one in turn where there are too few."""
+    cores = sorted(allowed)
+    return set(cores[process::processes] or [cores[process % len(cores)]])
+
+
+def keep_to_own_cores(process: int, processes: int, set_affinity: SetAffinity | None = _SET_AFFINITY) -> bool:
+    """Let the calling thread, and those it starts from now on, run on this process's own cores only.
+
+    False, and a logged sentence, where the system does not let a process choose.
+    """
+    if set_affinity is None:
+        logger.warning("this system pins no process to a core; workers share all cores", extra={"worker": process})
+        return False
+    try:
+        set_affinity(0, own_cores(os.sched_getaffinity(0), process, processes))
+    except OSError as error:
+        logger.warning("the system refused to pin a worker to its cores", extra={"reason": type(error).__name__})
+        return False
+    return True
 
 
 def needs_reduced_range(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
