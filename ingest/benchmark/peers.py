@@ -11,7 +11,7 @@ import numpy as np
 from ingest.encoder.artifact import read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.protocol import Vectors
-from ingest.encoder.tokens import TextTokenizer
+from ingest.metrics import EMBEDDED_TOKENS
 
 PEER_LIMIT = 256  # tokens; what the default model was made to read
 PEER_FILE = "onnx/model_qint8_avx512_vnni.onnx"
@@ -47,21 +47,23 @@ def open_engine(name: str, folder: Path, threads: int) -> tuple[Embed, Count]:
 
 
 def _akin(folder: Path, threads: int, count: Count) -> Embed:
-    artifact = read_artifact(folder)
-    encoder, tokenizer = OnnxEncoder(artifact, threads=threads, provider="cpu"), TextTokenizer(artifact)
-    lengths: dict[str, int] = {}
+    encoder = OnnxEncoder(read_artifact(folder), threads=threads, provider="cpu")
 
     def embed(texts: Sequence[str]) -> Vectors:
-        new = [text for text in dict.fromkeys(texts) if text not in lengths]
-        lengths.update(dict.fromkeys(new, 0))
-        for piece in tokenizer.pieces(new):
-            lengths[new[piece.text]] += piece.ids.shape[1]
-        tokens = sum(lengths[text] for text in dict.fromkeys(texts))
+        before = _embedded_tokens()
+        vectors = encoder.embed(texts)
+        tokens = _embedded_tokens() - before
         count.tokens += tokens
         count.given += tokens  # nothing is padded
-        return encoder.embed(texts)
+        return vectors
 
     return embed
+
+
+def _embedded_tokens() -> int:
+    """What this process's encoders have counted; counting them here would tokenize every text twice."""
+    (metric,) = EMBEDDED_TOKENS.collect()
+    return int(next(sample.value for sample in metric.samples if sample.name.endswith("_total")))
 
 
 def _torch(folder: Path, threads: int, count: Count) -> Embed:

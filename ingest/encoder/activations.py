@@ -22,15 +22,18 @@ class Activation:
     low: Channels
     high: Channels
     sums: NDArray[np.float64]  # X.T @ X of what is not waiting
+    limit: float | None = None  # where values are cut off
     waiting: list[NDArray[np.float32]] = field(default_factory=list)
 
     @classmethod
-    def unseen(cls, k: int) -> "Activation":
-        """Nothing seen yet of `k` channels."""
-        return cls(low=np.zeros(k, np.float32), high=np.zeros(k, np.float32), sums=np.zeros((k, k)))
+    def unseen(cls, k: int, limit: float | None = None) -> "Activation":
+        """Nothing seen yet of `k` channels, whose values will be cut off at `limit`."""
+        return cls(low=np.zeros(k, np.float32), high=np.zeros(k, np.float32), sums=np.zeros((k, k)), limit=limit)
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Take in `(tokens, k)` values."""
+        if self.limit is not None:
+            values = np.minimum(values, np.float32(self.limit))
         self.low = np.minimum(self.low, values.min(axis=0))
         self.high = np.maximum(self.high, values.max(axis=0))
         self.waiting.append(values)
@@ -55,6 +58,8 @@ class Activation:
         A few channels with large values cost all others their precision; moving part of their size into the weights
         evens them out (the idea is SmoothQuant's, Xiao et al., arXiv 2211.10438; here activations alone decide).
         """
+        if self.limit is not None:  # its large channels have been taken apart
+            return np.ones_like(self.high)
         sizes = np.maximum(np.maximum(self.high, -self.low), _SMALLEST) ** (_WIDE_EXPONENT if wide else _EXPONENT)
         scale: Channels = (sizes / np.exp(np.log(sizes).mean())).astype(np.float32)
         return scale

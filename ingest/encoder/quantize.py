@@ -2,9 +2,10 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ def store(
     import onnx
 
     from ingest.encoder.graph import put_pooling_back, take_off_pooling
-    from ingest.encoder.products import to_blocks, to_whole_numbers
+    from ingest.encoder.products import to_blocks
+    from ingest.encoder.rewrites import carry_over, settle_attention_biases
+    from ingest.encoder.whole_numbers import to_whole_numbers
 
     if recipe.storage == "blocks":
         model = onnx.load(source)  # not fused: every product is a node of its own
@@ -56,9 +59,12 @@ def store(
         model.graph.initializer.extend(constants)
         put_pooling_back(model.graph, pooling, dimensions)
     elif recipe.storage == "int8":
-        seen = observe(model, calibration)
+        texts = list(calibration)
+        settle_attention_biases(model.graph)
+        limits = carry_over(model.graph, observe(model, texts))
+        seen = observe(model, texts, limits)
         most = _SEVEN_BITS if reduced_range else _EIGHT_BITS
-        to_whole_numbers(model, seen, most=most, token_ranges=recipe.token_ranges, tell=tell)
+        to_whole_numbers(model, seen, most=most, even_attention=recipe.even_attention, tell=tell)
     onnx.save(model, target)
 
 
@@ -79,14 +85,17 @@ def fuse(source: Path) -> Any:
         )
 
 
-def observe(model: Any, calibration: Iterable[Ids]) -> Activations:
-    """What goes into every product while the texts are read."""
+def observe(model: Any, calibration: Iterable[Ids], limits: Mapping[str, float] = MappingProxyType({})) -> Activations:
+    """What goes into every product while the texts are read; inputs with a limit are taken as if cut off there."""
     import onnx
     import onnxruntime
 
     from ingest.encoder.products import find_products
 
-    seen = {product.input: Activation.unseen(len(product.weights)) for product in find_products(model.graph)}
+    seen = {
+        product.input: Activation.unseen(len(product.weights), limits.get(product.input))
+        for product in find_products(model.graph)
+    }
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     observed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in seen)

@@ -32,7 +32,7 @@ class Recipe:
     name: str
     storage: Storage
     floor: Floor
-    token_ranges: bool = False  # whether wide inputs of products get a range for each token, which costs some speed
+    even_attention: bool = True  # whether channels of what an attention reads are evened out, which costs some speed
 
     @property
     def quantized(self) -> bool:
@@ -47,12 +47,12 @@ RECIPES: Mapping[str, Recipe] = {
             name="int8",
             storage="int8",
             floor=Floor(mean_cosine=0.997, p1_cosine=0.99, neighbour_overlap=0.93),
-            token_ranges=True,
         ),
         Recipe(
             name="fast",
             storage="int8",
             floor=Floor(mean_cosine=0.993, p1_cosine=0.985, neighbour_overlap=0.89),
+            even_attention=False,
         ),
         Recipe(
             name="accurate",
