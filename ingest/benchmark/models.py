@@ -47,12 +47,9 @@ def macs_per_token(model: Path) -> int:
     """Multiply-adds of the weights' matrix products for one token (4 h^2 + 2 h i a layer); attention is left out."""
     import onnx  # noqa: PLC0415 - an extra
 
-    graph = onnx.load(model).graph
-    shapes = {one.name: one.dims for one in graph.initializer}
-    products = [
-        shapes[name] for node in graph.node if node.op_type == "MatMul" for name in node.input if name in shapes
-    ]
-    return sum(int(rows) * int(columns) for rows, columns in products)
+    from ingest.encoder.products import find_products  # noqa: PLC0415
+
+    return sum(product.weights.size for product in find_products(onnx.load(model).graph))
 
 
 def _installed(module: str) -> bool:
