@@ -9,11 +9,13 @@ from rich.console import Console
 from tokenizers import Tokenizer
 
 from ingest.benchmark.encoder import Figure, Results
+from ingest.benchmark.models import macs_per_token
+from ingest.benchmark.peers import open_engine
 from ingest.benchmark.process import EngineProcess
 from ingest.benchmark.report import show
 from ingest.benchmark.texts import SETS, catalogue_texts, text_sets
 from ingest.encoder.artifact import Fidelity
-from tests.artifacts import default_artifact
+from tests.artifacts import default_artifact, export_tiny, write_tiny_bert
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,23 @@ def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
         engine.ask(tmp_path / "texts.json")
         with pytest.raises(RuntimeError, match="no encoder artifact"):
             engine.answer()
+
+
+def test_the_work_of_a_token_is_that_of_every_product_fused_ones_too(tmp_path: Path) -> None:
+    hidden, inner, layers = 32, 64, 2
+    artifact = export_tiny(write_tiny_bert(tmp_path / "tiny", hidden=hidden), tmp_path / "encoder")
+
+    assert macs_per_token(artifact.model) == layers * (4 * hidden**2 + 2 * hidden * inner)
+
+
+def test_tokens_are_counted_as_the_encoder_reads_them(tmp_path: Path) -> None:
+    artifact = export_tiny(write_tiny_bert(tmp_path / "tiny"), tmp_path / "encoder")
+    embed, count = open_engine("akin-fp32", artifact.folder, 1)
+
+    embed(["one two three", "one"])
+    embed(["one two three"])  # read again
+
+    assert (count.tokens, count.given) == (5 + 3 + 5, 5 + 3 + 5)
 
 
 def _figure(rate: float) -> Figure:
