@@ -45,7 +45,7 @@ def test_a_broker_that_is_away_is_told_and_not_raised() -> None:
     with pytest.raises(UnavailableError, match="broker"):
         away.ping()
 
-    assert time.monotonic() - started < 1  # whoever writes must not wait for it
+    assert time.monotonic() - started < 5  # whoever writes must not wait for it
 
 
 def test_a_secret_in_the_broker_s_address_stays_secret() -> None:
