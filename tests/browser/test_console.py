@@ -79,6 +79,7 @@ def test_a_journey_from_a_search_to_an_event_that_changes_the_list(akin, seen):
     page.keyboard.press("Escape")
 
     page.get_by_role("link", name="People").click()
+    expect(page.locator("h1")).to_have_text("People")  # the page that is left has a field for a user, too
     page.get_by_label("User").fill("browser-reader")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(".tag.source").first).to_have_text("popular")
