@@ -84,5 +84,9 @@ class Services:
         """Load the encoder and draw the map now, so that the first search and the first look need not wait."""
         with suppress(AkinError):  # nothing is live yet, or not at hand: whoever asks is told
             self.live.current().encoder.embed(["warm"])
+        self.prepare_map()
+
+    def prepare_map(self) -> None:
+        """Draw the map of the live generation, when there is one and it has none."""
         with suppress(AkinError):
-            self.cartographer.draw()
+            self.cartographer.prepare()

@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
+from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
@@ -33,7 +34,9 @@ async def overview(services: WithServices, request: Request) -> Response:
     """What is placed, what waits and since when, what answers, and what whoever asks may do: all at a glance."""
     caller = request.scope.get("akin_caller")
     scopes = ["admin"] if caller is None else sorted(caller.scopes)
-    return json_answer({**await work(services.overview.read), "scopes": scopes})
+    answer = json_answer({**await work(services.overview.read), "scopes": scopes})
+    answer.background = BackgroundTask(services.prepare_map)  # every page of the console asks this first, and often
+    return answer
 
 
 @router.get("/users", response_model=None, responses=answers(UserList))

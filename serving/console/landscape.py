@@ -51,6 +51,11 @@ class Cartographer:
         """The map as it stands; drawn anew when the generation or its number of items has changed."""
         return self._live.ask(self._draw)
 
+    def prepare(self) -> None:
+        """Draw the map of a generation that has none yet, before somebody waits to see it."""
+        if self._drawn is None or self._drawn.generation != self._live.current().generation.name:
+            self.draw()
+
     def _draw(self, view: View) -> Landscape:
         count = view.collection.count()
         with self._lock:  # one request draws, the others wait for it

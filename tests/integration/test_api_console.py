@@ -44,6 +44,18 @@ def test_a_server_that_starts_prepares_what_the_first_visitor_would_wait_for(aki
     assert services.cartographer.draw().items == 12  # without asking the index for a vector
 
 
+def test_a_glance_has_the_map_of_a_new_generation_drawn(akin, monkeypatch):
+    services = akin.services()
+    with TestClient(create_app(services)) as client:
+        akin.begin_next("next", HashingEncoder())
+        akin.go_live("next")
+        services.live.refresh()
+        client.get("/v1/overview")
+        monkeypatch.setattr(services.live.current().collection, "vectors", None)
+        drawn = client.get("/v1/map").json()
+    assert (drawn["generation"], drawn["items"]) == ("next", 12)
+
+
 def test_a_server_starts_where_nothing_is_live_yet(tmp_path):
     with installation(tmp_path, live=False) as made, TestClient(create_app(made.services())) as client:
         assert client.get("/v1/map").status_code == 503
