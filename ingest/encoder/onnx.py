@@ -7,8 +7,9 @@ length are padded to large calls.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import zip_longest
 from types import TracebackType
 from typing import Literal, Self
 
@@ -28,7 +29,7 @@ Provider = Literal["auto", "cpu", "cuda"]
 
 CPU_TOKENS = 384  # per call: more spill the cache of a core, fewer leave its products short of rows
 DEVICE_TOKENS = 65_536
-_WINDOW = 8_192  # texts tokenized ahead
+AHEAD = 512  # texts that are tokenized while a device embeds as many
 _WHOLE = frozenset({"int8", "fast"})  # products of whole numbers
 _ON_DEVICE = frozenset({"fp32", "fp16"})
 _MASKED = frozenset({"fp32", "fp16", "accurate"})  # recipes whose graphs can tell padding from text
@@ -98,25 +99,31 @@ class OnnxEncoder:
         if not distinct:
             return np.zeros((0, self.dimensions), np.float32)
         with measured("embed", EMBED_SECONDS):
-            pieces = self._tokenizer.pieces(list(distinct))
-            vectors = _joined(pieces, self._run_all(pieces), len(distinct))
+            parts = []
+            for pieces, n in self._tokenized(list(distinct)):
+                parts.append(_joined(pieces, self._run_all(pieces), n))
+                EMBEDDED_TOKENS.inc(sum(piece.ids.shape[1] for piece in pieces))
+        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
         EMBEDDED_TEXTS.inc(len(distinct))
-        EMBEDDED_TOKENS.inc(sum(piece.ids.shape[1] for piece in pieces))
         return vectors if len(distinct) == len(texts) else vectors[[distinct[text] for text in texts]]
 
-    def _pieces(self, texts: Iterable[str]) -> Iterator[tuple[list[Piece], int]]:
-        """The texts' pieces by windows, with how many texts each holds; the next one is made while one is embedded."""
-        texts = list(texts)
-        windows = [texts[first : first + _WINDOW] for first in range(0, len(texts), _WINDOW)]
+    def _tokenized(self, texts: Sequence[str]) -> Iterator[tuple[list[Piece], int]]:
+        """The texts' pieces by windows, with how many texts each holds.
+
+        Beside a device the next window is tokenized while one is embedded; a CPU has no core to spare for that.
+        """
+        size = AHEAD if self._padded else len(texts)
+        windows = [texts[first : first + size] for first in range(0, len(texts), size)]
         if len(windows) == 1:
-            yield self._tokenizer.pieces(windows[0]), len(windows[0])
+            yield self._tokenizer.pieces(texts), len(texts)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="tokenizer") as ahead:
-            coming = deque([ahead.submit(self._tokenizer.pieces, windows[0])])
-            for position, window in enumerate(windows):
-                if position + 1 < len(windows):
-                    coming.append(ahead.submit(self._tokenizer.pieces, windows[position + 1]))
-                yield coming.popleft().result(), len(window)
+            coming = ahead.submit(self._tokenizer.pieces, windows[0])
+            for window, following in zip_longest(windows, windows[1:]):
+                pieces = coming.result()
+                if following is not None:
+                    coming = ahead.submit(self._tokenizer.pieces, following)
+                yield pieces, len(window)
 
     def _run_all(self, pieces: Sequence[Piece]) -> Vectors:
         """Vectors of the pieces, `(n, dimensions)`; the longest pieces go first, so that no thread ends on one."""

@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_a_vector_is_the_same_whatever_its_batch_mates(default_encoder: OnnxEnco
         together = default_encoder.embed(order)
         expected = alone if order is mates else alone[::-1]
         assert np.einsum("nd,nd->n", together, expected).min() > 0.999999
+
+
+def test_beside_a_device_texts_are_tokenized_ahead_and_vectors_stay_in_order(
+    tiny_artifact: Artifact, tiny_encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"{'a wolf and ' * (n % 7)}{n} lighthouses" for n in range(30)]
+    threads = []
+    whole = TextTokenizer.pieces
+    monkeypatch.setattr(onnx, "AHEAD", 8)
+    monkeypatch.setattr(
+        TextTokenizer, "pieces", lambda self, some: threads.append(threading.current_thread()) or whole(self, some)
+    )
+
+    with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
+        vectors = padded.embed([*texts, texts[3]])
+
+    assert len(threads) == 4
+    assert threading.main_thread() not in threads
+    assert np.allclose(vectors, tiny_encoder.embed([*texts, texts[3]]), atol=1e-5)
 
 
 def test_padding_changes_no_vector(tiny_artifact: Artifact, tiny_encoder: OnnxEncoder) -> None:
