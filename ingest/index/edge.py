@@ -37,13 +37,12 @@ from ingest.index.edge_shard import (
     configuration,
     create_payload_indexes,
     hits_of,
-    item_id_of,
     replace_taste,
     scroll,
     search,
-    text_vector_of,
 )
 from ingest.index.filters import Filter
+from ingest.index.graph import item_id_of, text_vector_of
 from ingest.index.protocol import (
     CollectionSpec,
     Hit,

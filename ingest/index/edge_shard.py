@@ -8,13 +8,13 @@ import qdrant_edge as edge
 
 from ingest.index.checks import next_below
 from ingest.index.edge_filters import compile_selection, without_booleans
-from ingest.index.protocol import CollectionSpec, Hit, Point, Query, SparseVector, Vector, point_id
+from ingest.index.graph import BUILD_EF, FILTERED_EF, LINKS, SEARCH_EF, is_asked_for, item_id_of, text_vector_of
+from ingest.index.protocol import CollectionSpec, Hit, Point, Query, SparseVector, point_id
 from ingest.items import AttributeType
 
 GRAPH_THRESHOLD = 10_000  # points; under it a scan takes 1 to 2 ms and is exact, so no graph is built
 PAGE = 1_000  # points per call when reading
 EPOCH = "graph-epoch"  # a hyphen: no declared attribute can have this name
-_SEARCH_EF, _FILTERED_EF = 768, 128  # candidates a graph search keeps; docs/decisions/0032 has the recall
 
 _INDEXES: Mapping[AttributeType, Callable[..., Any]] = {
     AttributeType.KEYWORD: edge.KeywordIndexParams,
@@ -35,7 +35,7 @@ def configuration(spec: CollectionSpec, search_threads: int) -> edge.EdgeConfig:
         # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
         vectors={"text": edge.EdgeVectorParams(size=spec.dimensions, distance=edge.Distance.Dot)},
         sparse_vectors=_sparse_vectors(spec),
-        hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=max(kilobytes, 1)),
+        hnsw_config=edge.HnswIndexConfig(m=LINKS, ef_construct=BUILD_EF, full_scan_threshold=max(kilobytes, 1)),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=max(kilobytes, 1), default_segment_number=1),
         max_search_threads=search_threads,
         wal_enabled=True,  # also the lock that keeps a second process out
@@ -143,8 +143,8 @@ def _parameters(*, exact: bool, filtered: bool) -> edge.SearchParams:
         return edge.SearchParams(exact=True)
     if filtered:  # ACORN looks past what does not pass, where a plain search is stranded
         acorn = edge.AcornSearchParams(enable=True, max_selectivity=1.0)
-        return edge.SearchParams(hnsw_ef=_FILTERED_EF, acorn=acorn)
-    return edge.SearchParams(hnsw_ef=_SEARCH_EF)
+        return edge.SearchParams(hnsw_ef=FILTERED_EF, acorn=acorn)
+    return edge.SearchParams(hnsw_ef=SEARCH_EF)
 
 
 def hits_of(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[str] = frozenset()) -> list[Hit]:
@@ -154,11 +154,7 @@ def hits_of(found: list[edge.ScoredPoint], query: Query, *, without: frozenset[s
         if len(hits) == query.limit:
             break
         item_id = item_id_of(point)
-        if (
-            item_id not in without
-            and (query.min_score is None or point.score >= query.min_score)
-            and (query.text is not None or point.score)
-        ):
+        if item_id not in without and is_asked_for(query, point.score):
             text = text_vector_of(point) if query.with_vectors else None
             hits.append(Hit(item_id=item_id, score=point.score, text=text))
     return hits
@@ -169,13 +165,3 @@ def scroll(shard: edge.EdgeShard, filter_: edge.Filter | None, offset: Any) -> t
     return shard.scroll(
         edge.ScrollRequest(offset=offset, limit=PAGE, filter=filter_, with_payload=["item_id"], with_vector=False)
     )
-
-
-def item_id_of(found: Any) -> str:
-    """The id of a point that was found."""
-    return str(found.payload["item_id"])
-
-
-def text_vector_of(found: Any) -> Vector:
-    """The text vector of a point that was found with it, `(dimensions,) float32`."""
-    return np.asarray(found.vector["text"], dtype=np.float32)

@@ -26,6 +26,7 @@ from ingest.index.checks import (
     spec_from_json,
 )
 from ingest.index.filters import Filter
+from ingest.index.graph import BUILD_EF, LINKS, is_asked_for, item_id_of, text_vector_of
 from ingest.index.protocol import (
     CollectionSpec,
     Hit,
@@ -45,7 +46,6 @@ from ingest.index.server_requests import (
     as_server_point,
     asked,
     ids_of,
-    item_id_of,
     may_miss,
     quantization,
     search_params,
@@ -53,7 +53,6 @@ from ingest.index.server_requests import (
     sparse,
     sparse_vectors,
     strict_mode,
-    text_vector_of,
     using,
 )
 from ingest.metrics import timed_query
@@ -64,7 +63,6 @@ T = TypeVar("T")
 _CHUNK = 256  # points per request: about 3 MB of JSON at 768 dimensions, the server takes 32 MB
 _PAGE = 1_000
 _METADATA = "akin"
-_LINKS = 16  # of each point in the graph
 READ_ATTEMPTS = 2
 WRITE_ATTEMPTS = 6
 
@@ -204,7 +202,7 @@ class ServerIndex:
             # Text vectors have unit length: the dot product is the cosine, and is not normalised a second time.
             vectors_config={"text": models.VectorParams(size=spec.dimensions, distance=models.Distance.DOT)},
             sparse_vectors_config=sparse_vectors(spec),
-            hnsw_config=models.HnswConfigDiff(m=0 if loading else _LINKS, ef_construct=128),
+            hnsw_config=models.HnswConfigDiff(m=0 if loading else LINKS, ef_construct=BUILD_EF),
             shard_number=options.shards,
             replication_factor=options.replicas,
             write_consistency_factor=options.write_consistency,
@@ -339,7 +337,7 @@ class ServerCollection:
         """Let the server build the graph that a loading collection goes without; it does so in the background."""
         info = self._read("look at the collection", lambda client: client.get_collection(self._name))
         if info.config.hnsw_config.m == 0:
-            graph = models.HnswConfigDiff(m=_LINKS)
+            graph = models.HnswConfigDiff(m=LINKS)
             self._write("build the graph", lambda client: client.update_collection(self._name, hnsw_config=graph))
 
     def shut(self) -> None:
@@ -372,7 +370,7 @@ class ServerCollection:
                 item_id=item_id_of(found), score=found.score, text=text_vector_of(found) if query.with_vectors else None
             )
             for found in answer.points
-            if (query.min_score is None or found.score >= query.min_score) and (query.text is not None or found.score)
+            if is_asked_for(query, found.score)
         ]
 
     def _scroll(self, purpose: str, filter_: models.Filter | None, offset: Any) -> tuple[list[Any], Any]:

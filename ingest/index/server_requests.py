@@ -9,11 +9,10 @@ import numpy as np
 from qdrant_client import models
 
 from ingest.index.checks import MAX_LIMIT
-from ingest.index.protocol import CollectionSpec, Point, Query, SparseVector, Vector, point_id
+from ingest.index.graph import FILTERED_EF, SEARCH_EF
+from ingest.index.protocol import CollectionSpec, Point, Query, SparseVector, point_id
 from ingest.index.server_filters import compile_selection
 from ingest.items import AttributeType
-
-_SEARCH_EF, _FILTERED_EF = 768, 128  # as embedded, docs/decisions/0032
 
 SCHEMA = {
     AttributeType.KEYWORD: models.PayloadSchemaType.KEYWORD,
@@ -67,7 +66,7 @@ def search_params(options: ServerOptions, query: Query, *, exact: bool) -> model
     quantised = options.quantization != "none"
     return models.SearchParams(
         exact=exact,
-        hnsw_ef=_FILTERED_EF if filtered else _SEARCH_EF,
+        hnsw_ef=FILTERED_EF if filtered else SEARCH_EF,
         # ACORN looks past what does not pass, where a plain search is stranded.
         acorn=models.AcornSearchParams(enable=True, max_selectivity=1.0) if filtered else None,
         # More candidates than asked for are scored again with the original vectors.
@@ -131,13 +130,3 @@ def asked(query: Query) -> Any:
             return sparse(words)
     assert query.text is not None
     return query.text.astype(np.float32).tolist()
-
-
-def item_id_of(found: Any) -> str:
-    """The id of a point that was found."""
-    return str(found.payload["item_id"])
-
-
-def text_vector_of(found: Any) -> Vector:
-    """The text vector of a point that was found with it, `(dimensions,) float32`."""
-    return np.asarray(found.vector["text"], dtype=np.float32)
