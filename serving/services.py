@@ -81,10 +81,11 @@ class Services:
         return Cartographer(self.ledger, self.live)
 
     def warm(self) -> None:
-        """Load the encoder and draw the map now, so that the first search and the first look need not wait."""
+        """Load the encoder now, so that the first search need not wait; and draw the map, where nothing is fetched."""
         with suppress(AkinError):  # nothing is live yet, or not at hand: whoever asks is told
             self.live.current().encoder.embed(["warm"])
-        self.prepare_map()
+        if self.reads_inline:  # elsewhere each of several servers would fetch thousands of vectors unasked
+            self.prepare_map()
 
     def prepare_map(self) -> None:
         """Draw the map of the live generation, when there is one and it has none."""
