@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -53,10 +52,6 @@ class Cluster:
     def start_qdrant(self) -> None:
         self.qdrant.start()
         assert soon(lambda: answers(self.qdrant_port)), self.qdrant.said()
-
-    def order_faults(self, **wanted: Any) -> None:
-        """Tell the stand-in what shall go wrong; nothing: nothing."""
-        httpx.post(f"http://127.0.0.1:{self.qdrant_port}/faults", json=wanted, timeout=30)
 
     def wait_until_ready(self, seconds: float = 60) -> None:
         for url in self.urls:

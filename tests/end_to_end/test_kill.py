@@ -22,15 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from ingest.index.edge import EdgeIndex
 from ingest.items import Item
-from ingest.reconcile import centred, document
+from ingest.reconcile import document
 from ingest.settings import Settings
-from ingest.store.ledger import Ledger, open_ledger
 from tests.artifacts import default_artifact
+from tests.final_state import check_final_state
 
 KILLS = int(os.environ.get("AKIN_KILLS", "20"))
 SEED = int(os.environ.get("AKIN_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
@@ -252,9 +250,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_deleted_comes_back(
     check_search(server, settings, chance.sample(sorted(standing.items()), 25))
     check_deleted(server, chance.sample(sorted(model.keys() - standing), min(25, len(model) - len(standing))))
     server.stop()
-    with open_ledger(settings.ledger_url) as ledger:
-        check_ledger(ledger, standing)
-        check_index(ledger, settings, standing)
+    check_final_state(settings, model)
     counts = {"acknowledged": sum(w.acknowledged for w in writers), "repeated": sum(w.repeated for w in writers)}
     print(f"{KILLS} kills, {counts}, {len(standing)} items, {len(model) - len(standing)} deleted: nothing lost")
 
@@ -295,34 +291,3 @@ def check_search(server: Server, settings: Settings, sample: list[tuple[str, str
 def check_deleted(server: Server, sample: list[str]) -> None:
     for item_id in sample:
         assert httpx.get(f"{server.url}/v1/items/{item_id}", timeout=10).status_code == 404
-
-
-def check_ledger(ledger: Ledger, standing: dict[str, str]) -> None:
-    rows = {row.item.item_id: row for page in ledger.items.pages() for row in page}
-    assert {i: row.item.title for i, row in rows.items()} == standing
-    assert ledger.pending.set_aside() == []
-    live = ledger.generations.live()
-    assert live is not None
-    assert ledger.placements.present_ids(live.name) == standing.keys()
-    placed = ledger.placements.of(live.name, standing)
-    assert {i: p.version for i, p in placed.items()} == {i: row.version for i, row in rows.items()}
-
-
-def check_index(ledger: Ledger, settings: Settings, standing: dict[str, str]) -> None:
-    live = ledger.generations.live()
-    assert live is not None
-    index = EdgeIndex(settings.home / "index")
-    collection = index.open(live.name)
-    try:
-        ids = list(collection.ids())
-        assert len(ids) == len(set(ids)) == collection.count()
-        assert set(ids) == standing.keys()
-        hashes = {
-            i: document(Item(item_id=i, title=text), 1, settings.text_template).content_hash
-            for i, text in standing.items()
-        }
-        known = ledger.placements.vectors(live.fingerprint, hashes.values())
-        for i, stored in collection.vectors(ids).items():
-            assert np.allclose(stored, centred(known[hashes[i]], live.mean), atol=1e-5), i
-    finally:
-        index.close(live.name)

@@ -12,8 +12,8 @@ import pytest
 from tests.brokers import Broker
 from tests.cluster import Cluster
 from tests.faults.conftest import SHORT
-from tests.faults.final_state import check_final_state
 from tests.faults.writers import Writer
+from tests.final_state import check_final_state
 from tests.processes import Program
 
 KILLS = int(os.environ.get("AKIN_KILLS", "100" if SHORT else "1000"))

@@ -17,8 +17,8 @@ from tests.artifacts import tiny_artifact, tiny_text
 from tests.cluster import Cluster, cluster
 from tests.faults import reindexing
 from tests.faults.conftest import SHORT
-from tests.faults.final_state import check_final_state
 from tests.faults.reindexing import POINTS
+from tests.final_state import check_final_state
 from tests.services import empty
 
 ITEMS, BATCH = 200, 10

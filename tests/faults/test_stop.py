@@ -7,8 +7,8 @@ import time
 import pytest
 
 from tests.cluster import Cluster
-from tests.faults.final_state import check_final_state
 from tests.faults.writers import Writer
+from tests.final_state import check_final_state
 
 
 @pytest.mark.timeout(240)

@@ -38,14 +38,17 @@ def test_without_a_broker_messages_stay_in_the_process() -> None:
 
 
 def test_a_broker_that_is_away_is_told_and_not_raised() -> None:
-    away = queue_at("redis://127.0.0.1:1/0")
-    started = time.monotonic()
+    took = []
+    for _ in range(3):
+        away = queue_at("redis://127.0.0.1:1/0")
+        started = time.monotonic()
+        assert away.wake(["a"]) is False
+        with pytest.raises(UnavailableError, match="broker"):
+            away.ping()
+        took.append(time.monotonic() - started)
 
-    assert away.wake(["a"]) is False
-    with pytest.raises(UnavailableError, match="broker"):
-        away.ping()
-
-    assert time.monotonic() - started < 5  # whoever writes must not wait for it
+    # Whoever writes must not wait for it. What else runs on the machine only ever adds, so the best counts.
+    assert min(took) < 1
 
 
 def test_a_secret_in_the_broker_s_address_stays_secret() -> None:
