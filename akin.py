@@ -166,6 +166,7 @@ def query_services(
     """The query layer over an open catalogue. `local_key` lets in commands that are run beside this process."""
     from serving.live import LiveIndex
     from serving.log_writer import LogWriter
+    from serving.rate_limits import RateLimits
     from serving.recommend import Recommender
     from serving.search import Searcher
     from serving.services import Services
@@ -188,6 +189,7 @@ def query_services(
             searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
             similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
             users=Users(ledger, live, settings, recommender),
+            rate_limits=RateLimits(settings),
             reindex=reindexer.request,
             activate=reindexer.activate,
             progress=lambda: reindexer.progress,

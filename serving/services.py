@@ -38,6 +38,7 @@ class Services:
     searcher: Searcher
     similar: SimilarItems
     users: Users
+    rate_limits: RateLimits
     reindex: Callable[[], Generation]  # begins a rebuild and returns the generation that it will fill
     activate: Callable[[str], Generation]  # makes a complete generation live
     discard: Callable[[str], None]  # deletes a generation that is not at work
@@ -57,11 +58,6 @@ class Services:
     def keyring(self) -> Keyring:
         """Who may ask."""
         return Keyring(self.ledger, public=self.settings.public, local_key=self.local_key)
-
-    @cached_property
-    def rate_limits(self) -> RateLimits:
-        """How often they may."""
-        return RateLimits(self.settings)
 
     @cached_property
     def overview(self) -> Overview:

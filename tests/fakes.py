@@ -25,6 +25,7 @@ from ingest.submit import delete_items, submit_events, submit_items
 from serving.live import LiveIndex
 from serving.log_writer import LogWriter
 from serving.popular import Popularity
+from serving.rate_limits import RateLimits
 from serving.recommend import Recommender
 from serving.search import Searcher
 from serving.services import Services
@@ -133,6 +134,7 @@ class Installation:
             "settings": self.settings,
             "ledger": self.ledger,
             "live": self.live,
+            "rate_limits": RateLimits(self.settings),
             "encoders": self.encoders,
             "queue": self.queue,
             "recommender": self.recommender,

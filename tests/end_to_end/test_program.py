@@ -216,8 +216,9 @@ def _answers(port: int) -> bool:
         (("up", "--port", "1"), {"AKIN_HOST": "127.0.0.1", "AKIN_ENCODER": "nowhere"}, "AKIN_PORT|export-model"),
         (("doctor",), {"AKIN_ATTRIBUTES": '{"year": "number"}'}, "AKIN_ATTRIBUTES"),
         (("ingest", "items", "missing.csv"), {}, "missing.csv"),
+        (("up", "--port", "0"), {"AKIN_RATE_LIMIT": "often"}, "AKIN_RATE_LIMIT"),
     ],
-    ids=["no encoder", "public address", "no port or encoder", "unknown attribute type", "no file"],
+    ids=["no encoder", "public address", "no port or encoder", "unknown attribute type", "no file", "no such limit"],
 )
 def test_what_goes_wrong_is_one_sentence(
     tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], said: str
