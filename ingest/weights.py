@@ -76,9 +76,13 @@ def _amount(event: Event, settings: Settings) -> float:
 
 
 def _beside(amount: float, ordinary: float, effect: float) -> float:
-    amount = max(amount, 0.0)
-    # Halved first: the sum of two large amounts would overflow.
-    return 1 - effect + effect * (amount / (amount / 2 + ordinary / 2) if amount or ordinary > 0 else 1.0)
+    amount, ordinary = max(amount, 0.0), max(ordinary, 0.0)
+    larger = max(amount, ordinary)
+    if not larger:
+        return 1.0
+    # By the larger: the sum of two large amounts would overflow, the half of a small one vanish.
+    share = amount / larger
+    return 1 - effect + effect * 2 * share / (share + ordinary / larger)
 
 
 def _normalised_ratings(events: Sequence[Event], rating_types: frozenset[str]) -> list[float]:

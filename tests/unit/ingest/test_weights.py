@@ -1,7 +1,7 @@
 """What a past event is worth beside the usual of its catalogue."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.events import Event
@@ -45,6 +45,9 @@ def test_what_the_settings_say_is_usual_stays():
 
 
 @given(st.floats(0, 1e300), st.floats(0, 1e300), st.floats(0, 1))
+@example(0.0, 5e-324, 0.0)  # the least number there is: its half is 0
+@example(2.5e-323, 0.0, 1.0)  # and the half of five of it is two of it
+@example(1e300, 1e300, 1.0)
 def test_an_amount_never_turns_or_blows_up_a_weight(value, ordinary, effect):
     settings = Settings(usual_values={"purchase": ordinary}, value_effect=effect)
     (weight,) = event_weights([event(1, value=value)], settings)

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -137,6 +137,7 @@ def test_a_large_channel_is_carried_over_so_that_the_others_keep_their_precision
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.1, 3.0), st.integers(0, 1000))
+@example(0.125, 6)  # two columns for one channel
 def test_carried_channels_add_up_to_what_they_were(large: float, seed: int) -> None:
     graph = feed_forward(large)
     x = np.random.default_rng(seed).normal(size=(1, 60, WIDTH)).astype(np.float32)
@@ -151,7 +152,9 @@ def test_carried_channels_add_up_to_what_they_were(large: float, seed: int) -> N
     whole = numpy_helper.to_array(next(one for one in feed_forward(large).graph.initializer if one.name == "w2"))
     belongs = np.array([int(np.abs(whole - row).sum(axis=1).argmin()) for row in weights])
     totals = np.stack([after[0][:, belongs == channel].sum(axis=1) for channel in range(INNER)], axis=1)
-    assert np.abs(totals - before[0]).max() < 0.171 * max(1, int((belongs == 5).sum()))
+    # Gelu is never below -0.17, and each column that a channel has got besides its own may be that far off.
+    columns = np.bincount(belongs, minlength=INNER) - 1
+    assert (np.abs(totals - before[0]).max(axis=0) <= 0.171 * columns + 1e-4).all()
     assert np.median(np.abs(totals - before[0])) < 1e-6
 
 
