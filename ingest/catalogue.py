@@ -56,13 +56,17 @@ def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
             encoders=encoders,
             reconciler=Reconciler(settings, ledger, index, encoders),
         )
+        # Every host keeps the encoders it may be asked for.
+        fingerprint, _ = configured_encoder(settings, ledger, encoders)
+        live = ledger.generations.live()
+        if live is not None:
+            _say_what_differs(settings, live, fingerprint)
         if settings.embedded:
             put_in_order(catalogue)
+            # Refused at the start rather than at the first write.
+            encoders.get(live.fingerprint if live is not None else fingerprint)
             # Nobody else can hold a lease now: what was leased belonged to a process that is gone.
             ledger.pending.make_due(break_leases=True)
-        else:
-            # Every host keeps the encoders it may be asked for.
-            configured_encoder(settings, ledger, encoders)
         yield catalogue
 
 
@@ -72,27 +76,27 @@ def put_in_order(catalogue: Catalogue) -> None:
     The items of the latter are then pending, and placed again from the ledger. Repeating it is harmless.
     """
     settings, ledger, index = catalogue.settings, catalogue.ledger, catalogue.index
-    _ensure_live(settings, ledger, catalogue.encoders)
+    if ledger.generations.live() is None:
+        _begin_first(settings, ledger, catalogue.encoders)
     for generation in ledger.generations.receiving_writes():
         _ensure_readable(settings, ledger, index, generation)
 
 
-def _ensure_live(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> None:
+def _begin_first(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> None:
     fingerprint, dimensions = configured_encoder(settings, ledger, encoders)
-    live = ledger.generations.live()
-    if live is None:
-        new = NewGeneration(
-            name=f"g{datetime.now(UTC):%Y%m%d-%H%M%S}-first",
-            fingerprint=fingerprint,
-            dimensions=dimensions,
-            attributes=settings.attributes,
-        )
-        try:
-            ledger.generations.begin(new, GenerationState.LIVE)
-        except ConflictError:
-            logger.info("another process was quicker to make the first generation")
-        return
-    encoders.get(live.fingerprint)
+    new = NewGeneration(
+        name=f"g{datetime.now(UTC):%Y%m%d-%H%M%S}-first",
+        fingerprint=fingerprint,
+        dimensions=dimensions,
+        attributes=settings.attributes,
+    )
+    try:
+        ledger.generations.begin(new, GenerationState.LIVE)
+    except ConflictError:
+        logger.info("another process was quicker to make the first generation")
+
+
+def _say_what_differs(settings: Settings, live: Generation, fingerprint: str) -> None:
     if live.fingerprint != fingerprint:
         logger.warning("the index was built with another encoder than the configured one; reindex to move to it")
     if live.attributes != settings.attributes:
