@@ -28,12 +28,15 @@ _CJK = (  # Han with its radicals and marks, kana, Hangul
 # Vowel signs of Indic and South-East Asian scripts are no letters to `\w`, and must not cut words apart.
 _SIGNS = "\u0900-\u0963\u0966-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u1000-\u1049\u1780-\u17d3"
 _RUN = re.compile(f"(?P<cjk>[{_CJK}]+)|(?:(?![{_CJK}_])[\\w{_SIGNS}])+")
+_ASCII_WORDS = re.compile("[a-z0-9]+")
 _ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0670]")  # Latin to Hebrew and Arabic
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "\u0131": "i", "ð": "d", "þ": "th"})
 
 
 def tokens(text: str) -> list[str]:
     """The words of a text, in order and as often as they occur, folded."""
+    if text.isascii():  # most texts, and several times as quick
+        return _ASCII_WORDS.findall(text.lower())
     return list(_tokens(_folded(text)))
 
 
@@ -90,8 +93,6 @@ def term_id(token: str) -> int:
 
 
 def _folded(text: str) -> str:
-    if text.isascii():
-        return text.lower()
     apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     return unicodedata.normalize("NFC", _ACCENTS.sub("", apart)).translate(_LETTERS)
 

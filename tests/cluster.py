@@ -108,7 +108,9 @@ def ready(url: str) -> bool:
 
 
 @contextmanager
-def cluster(folder: Path, *, encoder: Path, database_url: str, broker_url: str, **variables: str) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, *, encoder: Path, database_url: str, broker_url: str, keeps_points: bool = True, **variables: str
+) -> Iterator[Cluster]:
     """An installation whose ledger has its tables and whose Qdrant stand-in runs; the rest is for the test to start."""
     migrate(database_url)
     port = free_port()
@@ -124,7 +126,13 @@ def cluster(folder: Path, *, encoder: Path, database_url: str, broker_url: str, 
             **variables,
         }
     )
-    command = [sys.executable, "-m", "tests.qdrant_stand_in", str(port), str(folder / "qdrant")]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.qdrant_stand_in",
+        str(port),
+        *([str(folder / "qdrant")] if keeps_points else []),
+    ]
     made = Cluster(folder, environment, port, Program("qdrant", command, environment, folder / "qdrant.log"))
     try:
         made.start_qdrant()

@@ -27,7 +27,10 @@ from ingest.store.tables import items, pending, placements, set_aside
 MICROSECONDS = 1_000_000
 
 
-_REMOVALS = Prepared(select(pending.c.item_id).where(pending.c.removes))  # asked by every answer, and mostly empty
+# Asked by every answer and five times a second, and mostly empty.
+_REMOVALS = Prepared(select(pending.c.item_id).where(pending.c.removes))
+_DUE = select(pending.c.item_id).where(pending.c.due_at <= now(), pending.c.leased_until <= now())
+_ANY_DUE = Prepared(_DUE.limit(1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +105,14 @@ class PendingStore:
             mine = in_turn(pending.c.lease == lease)
             connection.execute(update(pending).where(pending.c.item_id.in_(mine)).values(values))
 
+    def is_due(self) -> bool:
+        """Whether there is anything for `due`: one look at an index."""
+        with self._database.read() as connection:
+            return bool(_ANY_DUE.rows(connection, {}))
+
     def due(self, limit: int, *, put_off: float) -> list[tuple[str, int]]:
         """Ids that are due and free with their attempts so far, fewest attempts first; they are due again later."""
-        free = (pending.c.due_at <= now(), pending.c.leased_until <= now())
-        query = select(pending.c.item_id, pending.c.attempts).where(*free)
+        query = _DUE.add_columns(pending.c.attempts)
         # Two questions, so that a backlog of a million is walked in the order of its index and never sorted.
         untried = query.where(pending.c.attempts == 0).order_by(pending.c.due_at)
         tried = query.where(pending.c.attempts > 0).order_by(pending.c.attempts, pending.c.due_at)

@@ -81,8 +81,8 @@ def ingest_rate(kind: str, some: list[str]) -> float:
         broker = RedisServer(Path(folder) / "redis") if kind == "redis" else RabbitServer(Path(folder) / "rabbitmq")
         broker.start()
         try:
-            made = cluster(Path(folder), encoder=default_artifact(), database_url=database, broker_url=broker.url)
-            with made as installation:
+            urls = {"database_url": database, "broker_url": broker.url}
+            with cluster(Path(folder), encoder=default_artifact(), keeps_points=False, **urls) as installation:
                 for _ in range(2):
                     installation.start_worker("--concurrency", "1", AKIN_ENCODER_THREADS="1", AKIN_BATCH_ITEMS="256")
                 installation.start_beat()
@@ -101,9 +101,11 @@ def ingest_rate(kind: str, some: list[str]) -> float:
 
 
 def put(url: str, some: list[str], prefix: str) -> None:
-    for start in range(0, len(some), 500):
-        items = [{"item_id": f"{prefix}{start + k}", "text": text} for k, text in enumerate(some[start : start + 500])]
-        httpx.post(f"{url}/v1/items:batch", json={"items": items}, timeout=60).raise_for_status()
+    with httpx.Client(base_url=url, timeout=60) as client:
+        for start in range(0, len(some), 500):
+            page = enumerate(some[start : start + 500], start)
+            items = [{"item_id": f"{prefix}{k}", "text": text} for k, text in page]
+            client.post("/v1/items:batch", json={"items": items}).raise_for_status()
 
 
 if __name__ == "__main__":

@@ -288,10 +288,13 @@ def test_what_changed_is_due_when_its_time_has_come(ledger: Ledger) -> None:
     ledger.items.write([item("later")], job_id="j", revive=False, due_in=60)
     ledger.items.write([item("now")], job_id="j", revive=False, due_in=0)
 
+    assert ledger.pending.is_due()
     assert ledger.pending.due(10, put_off=60) == [("now", 0)]
+    assert not ledger.pending.is_due()
     assert ledger.pending.due(10, put_off=60) == []
 
     ledger.pending.make_due(["later"])
+    assert ledger.pending.is_due()
     assert ledger.pending.due(10, put_off=60) == [("later", 0)]
 
     ledger.pending.make_due()

@@ -40,6 +40,11 @@ def test_any_text_has_words_that_neither_case_nor_composition_change(text: str) 
         assert tokens(text.upper()) == found
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=80))
+def test_plain_text_is_cut_as_it_is_beside_other_letters(text: str) -> None:
+    assert [*tokens(text), "x", "楼"] == tokens(f"{text} x 楼")
+
+
 @given(texts, texts, st.floats(1, 1e4))
 def test_document_weights_are_shares_at_distinct_positions(title: str, text: str, average: float) -> None:
     vector = document_words(title, text, average)
