@@ -509,7 +509,6 @@ def ingest_items(
 ) -> None:
     """Take in items. Exit code 3 when a row was refused; running it again changes and embeds nothing."""
     from ingest.files import file_source
-    from ingest.home import is_held
     from ingest.queue import NoQueue
     from ingest.store.ledger import open_ledger
     from ingest.terminal import take_items_file
@@ -519,9 +518,9 @@ def ingest_items(
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
     with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
         # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
-        elsewhere = is_cluster(settings) or is_held(settings.home)
-        start = None if elsewhere or not wait else lambda: stack.enter_context(worker(settings))
-        report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
+        start = None if is_cluster(settings) or not wait else lambda: stack.enter_context(worker(settings))
+        with saying_what_waits(ledger):
+            report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
         job = ledger.jobs.get(report.job_id or "")
     show({**report.as_json(), "failed": job.failed if job else 0}, as_json=as_json)
     finish(report)
@@ -603,6 +602,21 @@ def demo_settings(encoder: Path | None, *, own: bool) -> Settings:
         home=None if "home" in given else Path("build/demo-own" if own else "build/demo"),
         attributes=None if own or "attributes" in given else sample.ATTRIBUTES,
     )
+
+
+@contextmanager
+def saying_what_waits(ledger: "Ledger") -> Iterator[None]:
+    """Whoever interrupts is told that nothing accepted is lost, and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        waiting = ledger.pending.count()
+        typer.echo(
+            f"akin: stopped. What was accepted is kept; {waiting} items are not searchable yet. "
+            "The same command goes on with them, and so does `akin up`",
+            err=True,
+        )
+        raise
 
 
 def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
