@@ -255,7 +255,7 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
 @contextmanager
 def remote(settings: Settings, at: tuple[str, str | None] | None = None) -> Iterator["Remote"]:
     """The akin at this URL, with this key; without, the one that serves this data folder, or one started here."""
-    from ingest.home import running_server
+    from ingest.home import check_made, running_server
     from serving.remote import Remote
 
     if at is not None:
@@ -266,6 +266,7 @@ def remote(settings: Settings, at: tuple[str, str | None] | None = None) -> Iter
         with Remote(there.url, there.key) as akin:
             yield akin
         return
+    check_made(settings)
     here = settings.model_copy(update={"port": 0, "host": "127.0.0.1"})
     with serving_in_background(here) as (_, _, url, key), Remote(url, key) as akin:
         yield akin

@@ -13,6 +13,7 @@ from typing import IO
 import orjson
 
 from ingest.errors import HomeInUseError, SettingsError
+from ingest.settings import Settings
 
 LOOKING_SECONDS = 0.5  # whoever only looks whether the folder is held has it for an instant
 
@@ -30,13 +31,14 @@ class RunningServer:
 def hold_home(home: Path) -> Iterator[None]:
     """Hold the folder for this process, making it the first time. Raises HomeInUseError when another one has it.
 
-    The lock goes with the process, however it ends.
+    A new one may be read by its owner only: it holds everything that akin knows. The lock goes with the process,
+    however that ends.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (home / "lock").open("a")
     except OSError as error:
-        raise SettingsError(f"the data folder {home} cannot be made or written: {error.strerror}") from error
+        raise _unusable(home, error) from error
     with lock:
         if not _locked(lock, fcntl.LOCK_EX, patience=LOOKING_SECONDS):
             raise HomeInUseError(
@@ -47,11 +49,13 @@ def hold_home(home: Path) -> Iterator[None]:
 
 
 def is_held(home: Path) -> bool:
-    """Whether some process holds the folder."""
+    """Whether some process holds the folder. Raises SettingsError when this user may not look."""
     try:
         lock = (home / "lock").open("a")
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise _unusable(home, error) from error
     with lock:
         return not _locked(lock, fcntl.LOCK_SH, patience=0)
 
@@ -86,12 +90,30 @@ def announce_server(home: Path, url: str, key: str) -> Iterator[None]:
 
 
 def running_server(home: Path) -> RunningServer | None:
-    """The akin that serves this folder, if one does."""
+    """The akin that serves this folder, if one does. Raises SettingsError when this user may not look."""
     try:
         found = orjson.loads(_note(home).read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _unusable(home, error) from error
     return RunningServer(**found) if is_held(home) else None
+
+
+def check_made(settings: Settings) -> None:
+    """Raise SettingsError where no akin was ever started: a mistyped folder must not pass for an empty catalogue."""
+    if settings.database_url is None and not os.path.lexists(settings.home / "ledger.sqlite"):
+        raise SettingsError(
+            f"there is no akin in {settings.home.absolute()}: set AKIN_HOME to its data folder, "
+            "or make one there with `akin ingest items FILE` or `akin up`"
+        )
+
+
+def _unusable(home: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"the data folder {home} cannot be made or written by this user: {error.strerror}; "
+        "run akin as the user whose folder it is, or set AKIN_HOME to another folder"
+    )
 
 
 def _note(home: Path) -> Path:

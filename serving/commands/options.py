@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ingest.home import check_made
 from ingest.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ def open_akin(context: typer.Context) -> AbstractContextManager["Remote"]:
     """The akin to ask: the way there is the context's object, set by the program."""
     way: OpenRemote = context.find_root().obj
     return way(load_settings())
+
+
+def settings_of_what_is_there() -> Settings:
+    """The settings, for a command that makes no installation; raises SettingsError where there is none yet."""
+    settings = load_settings()
+    check_made(settings)
+    return settings
 
 
 def finish(*reports: "FileReport") -> None:

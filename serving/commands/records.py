@@ -14,6 +14,7 @@ from serving.commands.options import (
     MappingOption,
     RejectsOption,
     finish,
+    settings_of_what_is_there,
 )
 
 app = typer.Typer()
@@ -74,7 +75,7 @@ def set_aside(
     from ingest.store.ledger import open_ledger
     from serving.terminal import show
 
-    with open_ledger(load_settings().ledger_url) as ledger:
+    with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         if retry:
             show({"retried": ledger.pending.retry()}, as_json=as_json)
             return
@@ -88,7 +89,7 @@ def rejects(as_json: JsonOption = False) -> None:
     from ingest.store.ledger import open_ledger
     from serving.terminal import show
 
-    with open_ledger(load_settings().ledger_url) as ledger:
+    with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         found = ledger.rejects.list()
     show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json=as_json)
 
@@ -114,7 +115,7 @@ def train_taste(as_json: JsonOption = False) -> None:
     from ingest.train import place_taste, train_live
     from serving.terminal import show
 
-    settings = load_settings()
+    settings = settings_of_what_is_there()
     if settings.embedded and is_held(settings.home):
         with open_ledger(settings.ledger_url) as ledger:
             report = train_live(settings, ledger)
@@ -139,4 +140,4 @@ def backup(
     from ingest.backup import back_up
     from serving.terminal import show
 
-    show(back_up(load_settings(), file, force=force).as_json(), as_json=as_json)
+    show(back_up(settings_of_what_is_there(), file, force=force).as_json(), as_json=as_json)

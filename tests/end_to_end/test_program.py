@@ -211,14 +211,31 @@ def _answers(port: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        (("search", "x"), {"AKIN_ENCODER": "nowhere"}, "export-model"),
+        (("up", "--port", "0"), {"AKIN_ENCODER": "nowhere"}, "export-model"),
+        (("search", "x"), {}, "no akin in .*home: set AKIN_HOME"),
+        (("erase", "ada"), {}, "no akin in"),
+        (("backup", "b.zip"), {}, "no akin in"),
+        (("ingest", "events", "-"), {"AKIN_HOME": "/dev/null"}, "/dev/null"),
+        (("doctor",), {"AKIN_HOME": "/dev/null"}, "^$"),
         (("up", "--host", "0.0.0.0"), {}, "akin keys create"),
         (("up", "--port", "1"), {"AKIN_HOST": "127.0.0.1", "AKIN_ENCODER": "nowhere"}, "AKIN_PORT|export-model"),
         (("doctor",), {"AKIN_ATTRIBUTES": '{"year": "number"}'}, "AKIN_ATTRIBUTES"),
         (("ingest", "items", "missing.csv"), {}, "missing.csv"),
         (("up", "--port", "0"), {"AKIN_RATE_LIMIT": "often"}, "AKIN_RATE_LIMIT"),
     ],
-    ids=["no encoder", "public address", "no port or encoder", "unknown attribute type", "no file", "no such limit"],
+    ids=[
+        "no encoder",
+        "nothing to search",
+        "nothing to erase from",
+        "nothing to back up",
+        "no folder",
+        "no folder to examine",
+        "public address",
+        "no port or encoder",
+        "unknown attribute type",
+        "no file",
+        "no such limit",
+    ],
 )
 def test_what_goes_wrong_is_one_sentence(
     tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], said: str
