@@ -320,6 +320,37 @@ def check_port(settings: Settings) -> None:
             ) from error
 
 
+def more_checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """What `akin doctor` asks beyond the library: of the query layer's settings, the schedule, and the broker."""
+    from ingest.home import check_made
+    from serving.rate_limits import RateLimits
+    from serving.scenarios import check_scenarios
+    from workers.app import CeleryQueue, make_app
+    from workers.schedule import beat_schedule
+
+    def address() -> str:
+        if settings.public:
+            check_made(settings)
+        check_keys(settings)
+        return f"{settings.host}:{settings.port}"
+
+    def limits() -> str:
+        return settings.rate_limit if RateLimits(settings).any else "none"
+
+    def schedule() -> str:
+        return f"reindex at {settings.reindex_crontab} (UTC)" if beat_schedule(settings) else "no nightly reindex"
+
+    def scenarios() -> str:
+        check_scenarios(settings)
+        return ", ".join(settings.scenarios) or "none"
+
+    def broker() -> str:
+        CeleryQueue(make_app(settings)).ping()
+        return "answers" if settings.broker_url else "in memory"
+
+    return {"address": address, "rate limit": limits, "schedule": schedule, "scenarios": scenarios, "broker": broker}
+
+
 # --- Programs ---------------------------------------------------------------------------------------------------------
 
 
@@ -575,7 +606,7 @@ def doctor(
         if report.missed:
             raise typer.Exit(EXIT_ERROR)
         return
-    findings = examine(settings)
+    findings = examine(settings, more_checks(settings))
     shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
     show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json=as_json)
     if not all(finding.ok for finding in findings):

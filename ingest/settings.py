@@ -32,6 +32,9 @@ DEFAULT_EVENT_WEIGHTS = {
 }
 
 
+_BROKERS = frozenset({"amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel", "memory"})
+
+
 class Boost(BaseModel):
     """Items that a scenario lifts: those named, those that pass a filter, or both."""
 
@@ -245,6 +248,13 @@ class Settings(BaseSettings):
         if attributes.get("categories", AttributeType.KEYWORD) is not AttributeType.KEYWORD:
             raise ValueError("categories is always a keyword attribute")
         return {"categories": AttributeType.KEYWORD, **attributes}
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and url.get_secret_value().partition("://")[0] not in _BROKERS:
+            raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ), redis:// or rediss://")
+        return url
 
     @field_validator("text_template")
     @classmethod

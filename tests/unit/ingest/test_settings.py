@@ -75,6 +75,13 @@ def test_a_template_may_name_a_declared_attribute():
     load_settings(text_template="{title} {year}", attributes={"year": "integer"})
 
 
+def test_a_broker_of_an_unknown_kind_is_refused_without_its_password():
+    with pytest.raises(SettingsError, match="AKIN_BROKER_URL: must begin with amqp://") as caught:
+        load_settings(broker_url="rabbit://akin:hidden@host")
+
+    assert "hidden" not in str(caught.value)
+
+
 def test_variables_that_nothing_reads_are_found():
     found = unknown_variables(["AKIN_POTR", "AKIN_PORT", "AKIN_URL", "AKIN_CONFIG", "PATH", "AKIN_XYZZY_QUUX"])
 
