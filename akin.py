@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingest.benchmark.command import app as bench_app
-from ingest.errors import AkinError, SettingsError
+from ingest.errors import AkinError, HomeInUseError, SettingsError
 from ingest.settings import Settings, load_settings
 from serving.commands import asking, erasing, measuring, records
 from serving.commands.keys import app as keys_app
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
 
 EXIT_ERROR = 1
+FOLDER_PATIENCE_SECONDS = 30.0  # of commands for each other
 
 app = typer.Typer(
     name="akin",
@@ -229,10 +230,12 @@ def api_server(
 
 
 @contextmanager
-def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", str, str]]:
+def serving_in_background(
+    settings: Settings, *, passing: bool = False
+) -> Iterator[tuple["Catalogue", "Queue", str, str]]:
     """An API that answers from a thread, with the write side where there is no other process for it.
 
-    Gives its URL, and the key that lets this process in where keys are needed.
+    Gives its URL, and the key that lets this process in where keys are needed. `passing`: for one command.
     """
     from ingest.home import announce_server
 
@@ -245,7 +248,7 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
             time.sleep(0.01)
         url = f"http://{settings.host}:{server.servers[0].sockets[0].getsockname()[1]}"
         try:
-            with announce_server(settings.home, url, local_key):
+            with announce_server(settings.home, url, local_key, passing=passing):
                 yield catalogue, queue, url, local_key
         finally:
             server.should_exit = True
@@ -255,21 +258,38 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
 @contextmanager
 def remote(settings: Settings, at: tuple[str, str | None] | None = None) -> Iterator["Remote"]:
     """The akin at this URL, with this key; without, the one that serves this data folder, or one started here."""
-    from ingest.home import check_made, running_server
     from serving.remote import Remote
 
-    if at is not None:
-        with Remote(*at) as akin:
-            yield akin
-        return
-    if there := running_server(settings.home):
-        with Remote(there.url, there.key) as akin:
-            yield akin
-        return
+    with ExitStack() as stack:
+        url, key = at or stack.enter_context(reachable(settings))
+        yield stack.enter_context(Remote(url, key))
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[tuple[str, str]]:
+    """URL and key of the akin that serves this data folder, or of one that is started here.
+
+    A command that has the folder for a moment is waited for; its server is not asked, as it leaves with its answer.
+    """
+    from ingest.home import check_made, running_server
+
     check_made(settings)
     here = settings.model_copy(update={"port": 0, "host": "127.0.0.1"})
-    with serving_in_background(here) as (_, _, url, key), Remote(url, key) as akin:
-        yield akin
+    until = time.monotonic() + FOLDER_PATIENCE_SECONDS
+    with ExitStack() as stack:
+        while True:
+            if (there := running_server(settings.home)) and not there.passing:
+                yield there.url, there.key
+                return
+            try:
+                _, _, url, key = stack.enter_context(serving_in_background(here, passing=True))
+            except HomeInUseError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                yield url, key
+                return
 
 
 def is_cluster(settings: Settings) -> bool:

@@ -25,6 +25,7 @@ class RunningServer:
     url: str
     process_id: int
     key: str  # whoever may read this folder may do everything with it anyway
+    passing: bool = False  # it serves one command and leaves with it
 
 
 @contextmanager
@@ -42,7 +43,8 @@ def hold_home(home: Path) -> Iterator[None]:
     with lock:
         if not _locked(lock, fcntl.LOCK_EX, patience=LOOKING_SECONDS):
             raise HomeInUseError(
-                f"another akin process has the data folder {home} open; stop it, or set AKIN_HOME to another folder"
+                f"another akin process has the data folder {home} open; wait for it or stop it, "
+                "or set AKIN_HOME to another folder"
             )
         _note(home).unlink(missing_ok=True)  # left by a server that was killed
         yield
@@ -75,13 +77,13 @@ def _locked(lock: IO[str], kind: int, *, patience: float) -> bool:
 
 
 @contextmanager
-def announce_server(home: Path, url: str, key: str) -> Iterator[None]:
+def announce_server(home: Path, url: str, key: str, *, passing: bool = False) -> Iterator[None]:
     """Leave a note in the folder that says where the API is and how to be let in, for commands run beside it."""
     note = _note(home)
     # A name of its own for each process: several may share a folder that only holds their encoders.
     descriptor, unfinished = tempfile.mkstemp(prefix="server-", suffix=".tmp", dir=home)  # readable by its owner only
     with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps({"url": url, "process_id": os.getpid(), "key": key}))
+        file.write(orjson.dumps({"url": url, "process_id": os.getpid(), "key": key, "passing": passing}))
     Path(unfinished).replace(note)  # in one step: whoever reads it reads all of it
     try:
         yield

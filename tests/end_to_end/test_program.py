@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -142,6 +143,13 @@ def test_search_similar_and_filters_answer(program: Program) -> None:
     assert known["facets"]["categories"]["values"]
     assert "facets" in shown
     assert "pudding-weather" not in {item["item_id"] for item in like["items"]}
+
+
+def test_commands_at_the_same_time_wait_for_each_other(program: Program) -> None:
+    with ThreadPoolExecutor(3) as together:
+        answers = list(together.map(lambda words: program.json("search", words), ("bread", "sea", "train")))
+
+    assert [len(answer["items"]) for answer in answers] == [10, 10, 10]
 
 
 def test_refused_rows_are_listed_and_the_exit_code_says_so(program: Program, tmp_path: Path) -> None:
