@@ -38,10 +38,10 @@ def show_answer(title: str, answer: Mapping[str, Any], *, as_json: bool) -> None
     items = answer["items"]
     reasoned = any(item.get("because") for item in items)
     table = Table(title=title, title_justify="left")
-    for column in ("#", "item", "score", "source", *(["because of"] if reasoned else [])):
+    for column in ("#", "item", "id", "score", "source", *(["because of"] if reasoned else [])):
         table.add_column(column, justify="right" if column in {"#", "score"} else "left")
     for place, item in enumerate(items, start=1):
-        row = [str(place), Text(_title(item)), f"{item['score']:.3f}", item["source"]]
+        row = [str(place), Text(_title(item)), Text(item["item_id"]), f"{item['score']:.3f}", item["source"]]
         table.add_row(*row, *([Text(_reasons(item))] if reasoned else []))
     console.print(table)
 

@@ -99,6 +99,13 @@ def test_the_demo_shows_a_history_and_ten_recommendations_with_reasons(tmp_path:
     assert re.search(r"│ +10 │", shown)
 
 
+def test_an_empty_catalogue_is_called_empty(tmp_path: Path) -> None:
+    program = Program(tmp_path / "home", {})
+    program.run("ingest", "events", "-", stdin='{"user_id": "ada", "item_id": "a", "type": "like"}\n')
+
+    assert "no items yet" in program.run("recommend", "ada").stderr
+
+
 def test_a_second_ingest_changes_and_embeds_nothing(program: Program) -> None:
     again = program.json("ingest", "items", str(sample.ITEMS))
     events = program.json("ingest", "events", str(sample.EVENTS))
@@ -137,11 +144,14 @@ def test_search_similar_and_filters_answer(program: Program) -> None:
     like = program.json("similar", "pudding-weather")
     known = program.json("search", "pudding weather", "--mode", "lexical", "--facet", "categories", "--facet", "year")
     shown = program.run("search", "pudding weather", "--facet", "categories").stdout
+    nothing = program.run("search", "bread", "--filter", '{"gt": {"year": 9999}}').stderr
 
     assert len(found["items"]) == 10
     assert known["items"][0]["item_id"] == "pudding-weather"
     assert known["facets"]["categories"]["values"]
     assert "facets" in shown
+    assert "pudding-weather" in shown  # the id that `akin similar` takes
+    assert "none of 240 items fits" in nothing
     assert "pudding-weather" not in {item["item_id"] for item in like["items"]}
 
 
