@@ -45,8 +45,11 @@ def settings_of_what_is_there() -> Settings:
 
 
 def finish(*reports: "FileReport") -> None:
-    """Name the files that list refused rows; exit with 3 when there are any."""
+    """Name the columns that nothing was taken of, and the files that list refused rows; exit with 3 for the latter."""
     for report in reports:
+        if report.ignored_columns:
+            names = ", ".join(report.ignored_columns)
+            typer.echo(f"nothing was taken of these columns of {report.file}: {names}; --map takes them", err=True)
         if report.rejected:
             typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
     if any(report.rejected for report in reports):

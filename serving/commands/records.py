@@ -61,8 +61,9 @@ def validate_command(
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
-    rows = source.events(settings, Progress()) if events else source.items(settings, Progress())
-    report = validate(rows, source)
+    progress = Progress()
+    rows = source.events(settings, progress) if events else source.items(settings, progress)
+    report = validate(rows, source, progress)
     show(report.as_json(), as_json=as_json)
     finish(report)
 
