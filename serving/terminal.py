@@ -78,7 +78,9 @@ def show_generations(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
     for column in ("name", "state", "items", "encoder", "gate"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row["name"], row["state"], str(row["items"]), row["fingerprint"][:12], _gate(row["report"]))
+        placed = row.get("placed")  # told of those in the list; of others only what they were built with
+        items = str(row["items"] if placed is None else placed)
+        table.add_row(row["name"], row["state"], items, row["fingerprint"][:12], _gate(row["report"]))
     console.print(table)
 
 

@@ -190,3 +190,9 @@ def test_what_would_count_twice_is_not_repeated(busy):
     with pytest.raises(UnavailableError):
         busy.add_events([{"user_id": "ann", "item_id": "x", "type": "like"}])
     assert Busy.asked == 1
+
+
+@pytest.mark.parametrize("kind", [Akin, AsyncAkin])
+def test_an_address_without_its_scheme_is_refused_at_once(kind):
+    with pytest.raises(SettingsError, match="http://"):
+        kind("akin.example.org")
