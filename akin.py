@@ -246,7 +246,7 @@ def serving_in_background(
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        url = f"http://{settings.host}:{server.servers[0].sockets[0].getsockname()[1]}"
+        url = url_of(settings.host, server.servers[0].sockets[0].getsockname()[1])
         try:
             with announce_server(settings.home, url, local_key, passing=passing):
                 yield catalogue, queue, url, local_key
@@ -325,8 +325,8 @@ def check_keys(settings: Settings) -> None:
             )
 
 
-def check_port(settings: Settings) -> None:
-    """Raise SettingsError when the address cannot be listened on, before anything is opened."""
+def check_port(settings: Settings) -> int:
+    """The port to listen on, a free one for 0. Raises SettingsError when it is taken, before anything is opened."""
     import socket
 
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -334,6 +334,7 @@ def check_port(settings: Settings) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             raise SettingsError(
                 f"akin cannot listen on {settings.host}:{settings.port} ({error.strerror}); set AKIN_PORT to a free one"
@@ -369,6 +370,11 @@ def more_checks(settings: Settings) -> dict[str, Callable[[], str]]:
         return "answers" if settings.broker_url else "in memory"
 
     return {"address": address, "rate limit": limits, "schedule": schedule, "scenarios": scenarios, "broker": broker}
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of an API; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 # --- Programs ---------------------------------------------------------------------------------------------------------
@@ -457,13 +463,13 @@ def run_api(settings: Settings, write_side: "WriteSide") -> None:
 
     configure_logging()
     check_keys(settings)
-    check_port(settings)
+    settings = settings.model_copy(update={"port": check_port(settings)})
     local_key = secrets.token_urlsafe(32)
     # uvicorn raises the signal again once it has stopped; this way it unwinds what is below instead of ending it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with api_server(settings, write_side, local_key) as (_, _, server):
         favour_latency()
-        url = f"http://{settings.host}:{settings.port}"
+        url = url_of(settings.host, settings.port)
         with announce_server(settings.home, url, local_key):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)
             server.run()

@@ -24,6 +24,9 @@ def show(values: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(values)
         return
+    if not values:
+        console.print("none")
+        return
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in values.items():
         table.add_row(Text(name, style="bold"), Text(str(value)))

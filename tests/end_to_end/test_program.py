@@ -218,6 +218,25 @@ def test_a_terminated_server_leaves_cleanly(program: Program) -> None:
         server.wait()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_command_finds_the_server_wherever_it_listens(program: Program, host: str) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "akin", "up", "--host", host, "--port", "0"],
+        env=program.variables,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (program.home / "server.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+        assert program.json("search", "bread", "--limit", "1")["items"]
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
