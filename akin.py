@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,11 +59,21 @@ app = typer.Typer(
 ingest_app = records.ingest_app
 
 
+def show_version(wanted: bool) -> None:
+    """Say which akin this is, and end."""
+    if wanted:
+        typer.echo(f"akin {version('akin')}")
+        raise typer.Exit
+
+
 @app.callback()
 def elsewhere(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(envvar="AKIN_URL", help="Ask the akin at this URL.")] = None,
     key: Annotated[str | None, typer.Option(envvar="AKIN_KEY", help="The API key to show there.")] = None,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Say which akin this is.")
+    ] = False,
 ) -> None:
     """Remember which akin is to be asked; refuse commands that ask none, instead of letting them work here."""
     command = context.invoked_subcommand

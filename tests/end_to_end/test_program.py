@@ -87,6 +87,7 @@ def test_help_names_every_command_and_starts_without_settings(program: Program) 
 
     for command in ("up", "demo", "ingest", "validate", "export-model", "reindex", "generations", "rollback"):
         assert re.search(rf"\b{command}\b", shown)
+    assert re.fullmatch(r"akin \d+\.\d+\.\d+\n", program.run("--version").stdout)
 
 
 def test_the_demo_shows_a_history_and_ten_recommendations_with_reasons(tmp_path: Path) -> None:

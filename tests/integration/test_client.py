@@ -69,7 +69,7 @@ def test_items_are_put_found_recommended_and_deleted(akin, client):
     assert [one.state for one in client.generations().generations] == ["live"]
 
 
-@pytest.mark.parametrize("id_", ["..", ".", "a/../b", "a b?#%41é", "a:activate"])
+@pytest.mark.parametrize("id_", ["..", ".", "a/../b", "a b?#%41é", "a:activate", "a/similar", "a/history", "/a/"])
 def test_any_id_can_be_reached_and_erased(akin, client, id_):
     client.put_items([{"item_id": id_, "title": "an odd one"}])
     akin.place_all()
