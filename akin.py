@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ingest.benchmark.command import app as bench_app
-from ingest.errors import AkinError, SettingsError
+from ingest.errors import AkinError, HomeInUseError, SettingsError
 from ingest.settings import Settings, load_settings
 from serving.commands import asking, erasing, measuring, records
 from serving.commands.keys import app as keys_app
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
 
 EXIT_ERROR = 1
+FOLDER_PATIENCE_SECONDS = 30.0  # of commands for each other
 
 app = typer.Typer(
     name="akin",
@@ -57,11 +59,21 @@ app = typer.Typer(
 ingest_app = records.ingest_app
 
 
+def show_version(wanted: bool) -> None:
+    """Say which akin this is, and end."""
+    if wanted:
+        typer.echo(f"akin {version('akin')}")
+        raise typer.Exit
+
+
 @app.callback()
 def elsewhere(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(envvar="AKIN_URL", help="Ask the akin at this URL.")] = None,
     key: Annotated[str | None, typer.Option(envvar="AKIN_KEY", help="The API key to show there.")] = None,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Say which akin this is.")
+    ] = False,
 ) -> None:
     """Remember which akin is to be asked; refuse commands that ask none, instead of letting them work here."""
     command = context.invoked_subcommand
@@ -229,10 +241,12 @@ def api_server(
 
 
 @contextmanager
-def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", str, str]]:
+def serving_in_background(
+    settings: Settings, *, passing: bool = False
+) -> Iterator[tuple["Catalogue", "Queue", str, str]]:
     """An API that answers from a thread, with the write side where there is no other process for it.
 
-    Gives its URL, and the key that lets this process in where keys are needed.
+    Gives its URL, and the key that lets this process in where keys are needed. `passing`: for one command.
     """
     from ingest.home import announce_server
 
@@ -243,9 +257,9 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        url = f"http://{settings.host}:{server.servers[0].sockets[0].getsockname()[1]}"
+        url = url_of(settings.host, server.servers[0].sockets[0].getsockname()[1])
         try:
-            with announce_server(settings.home, url, local_key):
+            with announce_server(settings.home, url, local_key, passing=passing):
                 yield catalogue, queue, url, local_key
         finally:
             server.should_exit = True
@@ -255,20 +269,38 @@ def serving_in_background(settings: Settings) -> Iterator[tuple["Catalogue", "Qu
 @contextmanager
 def remote(settings: Settings, at: tuple[str, str | None] | None = None) -> Iterator["Remote"]:
     """The akin at this URL, with this key; without, the one that serves this data folder, or one started here."""
-    from ingest.home import running_server
     from serving.remote import Remote
 
-    if at is not None:
-        with Remote(*at) as akin:
-            yield akin
-        return
-    if there := running_server(settings.home):
-        with Remote(there.url, there.key) as akin:
-            yield akin
-        return
+    with ExitStack() as stack:
+        url, key = at or stack.enter_context(reachable(settings))
+        yield stack.enter_context(Remote(url, key))
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[tuple[str, str]]:
+    """URL and key of the akin that serves this data folder, or of one that is started here.
+
+    A command that has the folder for a moment is waited for; its server is not asked, as it leaves with its answer.
+    """
+    from ingest.home import check_made, running_server
+
+    check_made(settings)
     here = settings.model_copy(update={"port": 0, "host": "127.0.0.1"})
-    with serving_in_background(here) as (_, _, url, key), Remote(url, key) as akin:
-        yield akin
+    until = time.monotonic() + FOLDER_PATIENCE_SECONDS
+    with ExitStack() as stack:
+        while True:
+            if (there := running_server(settings.home)) and not there.passing:
+                yield there.url, there.key
+                return
+            try:
+                _, _, url, key = stack.enter_context(serving_in_background(here, passing=True))
+            except HomeInUseError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                yield url, key
+                return
 
 
 def is_cluster(settings: Settings) -> bool:
@@ -304,8 +336,8 @@ def check_keys(settings: Settings) -> None:
             )
 
 
-def check_port(settings: Settings) -> None:
-    """Raise SettingsError when the address cannot be listened on, before anything is opened."""
+def check_port(settings: Settings) -> int:
+    """The port to listen on, a free one for 0. Raises SettingsError when it is taken, before anything is opened."""
     import socket
 
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -313,10 +345,47 @@ def check_port(settings: Settings) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             raise SettingsError(
                 f"akin cannot listen on {settings.host}:{settings.port} ({error.strerror}); set AKIN_PORT to a free one"
             ) from error
+
+
+def more_checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """What `akin doctor` asks beyond the library: of the query layer's settings, the schedule, and the broker."""
+    from ingest.home import check_made
+    from serving.rate_limits import RateLimits
+    from serving.scenarios import check_scenarios
+    from workers.app import CeleryQueue, make_app
+    from workers.schedule import beat_schedule
+
+    def address() -> str:
+        if settings.public:
+            check_made(settings)
+        check_keys(settings)
+        return f"{settings.host}:{settings.port}"
+
+    def limits() -> str:
+        return settings.rate_limit if RateLimits(settings).any else "none"
+
+    def schedule() -> str:
+        return f"reindex at {settings.reindex_crontab} (UTC)" if beat_schedule(settings) else "no nightly reindex"
+
+    def scenarios() -> str:
+        check_scenarios(settings)
+        return ", ".join(settings.scenarios) or "none"
+
+    def broker() -> str:
+        CeleryQueue(make_app(settings)).ping()
+        return "answers" if settings.broker_url else "in memory"
+
+    return {"address": address, "rate limit": limits, "schedule": schedule, "scenarios": scenarios, "broker": broker}
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of an API; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 # --- Programs ---------------------------------------------------------------------------------------------------------
@@ -405,13 +474,13 @@ def run_api(settings: Settings, write_side: "WriteSide") -> None:
 
     configure_logging()
     check_keys(settings)
-    check_port(settings)
+    settings = settings.model_copy(update={"port": check_port(settings)})
     local_key = secrets.token_urlsafe(32)
     # uvicorn raises the signal again once it has stopped; this way it unwinds what is below instead of ending it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with api_server(settings, write_side, local_key) as (_, _, server):
         favour_latency()
-        url = f"http://{settings.host}:{settings.port}"
+        url = url_of(settings.host, settings.port)
         with announce_server(settings.home, url, local_key):
             typer.echo(f"akin is at {url} (documentation at {url}/docs); Ctrl-C stops it", err=True)
             server.run()
@@ -509,7 +578,6 @@ def ingest_items(
 ) -> None:
     """Take in items. Exit code 3 when a row was refused; running it again changes and embeds nothing."""
     from ingest.files import file_source
-    from ingest.home import is_held
     from ingest.queue import NoQueue
     from ingest.store.ledger import open_ledger
     from ingest.terminal import take_items_file
@@ -519,9 +587,9 @@ def ingest_items(
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
     with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
         # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
-        elsewhere = is_cluster(settings) or is_held(settings.home)
-        start = None if elsewhere or not wait else lambda: stack.enter_context(worker(settings))
-        report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
+        start = None if is_cluster(settings) or not wait else lambda: stack.enter_context(worker(settings))
+        with saying_what_waits(ledger):
+            report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
         job = ledger.jobs.get(report.job_id or "")
     show({**report.as_json(), "failed": job.failed if job else 0}, as_json=as_json)
     finish(report)
@@ -575,7 +643,7 @@ def doctor(
         if report.missed:
             raise typer.Exit(EXIT_ERROR)
         return
-    findings = examine(settings)
+    findings = examine(settings, more_checks(settings))
     shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
     show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json=as_json)
     if not all(finding.ok for finding in findings):
@@ -603,6 +671,21 @@ def demo_settings(encoder: Path | None, *, own: bool) -> Settings:
         home=None if "home" in given else Path("build/demo-own" if own else "build/demo"),
         attributes=None if own or "attributes" in given else sample.ATTRIBUTES,
     )
+
+
+@contextmanager
+def saying_what_waits(ledger: "Ledger") -> Iterator[None]:
+    """Whoever interrupts is told that nothing accepted is lost, and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        waiting = ledger.pending.count()
+        typer.echo(
+            f"akin: stopped. What was accepted is kept; {waiting} items are not searchable yet. "
+            "The same command goes on with them, and so does `akin up`",
+            err=True,
+        )
+        raise
 
 
 def show_somebody(ledger: "Ledger", akin: "Remote") -> None:

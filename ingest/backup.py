@@ -18,7 +18,7 @@ import orjson
 
 from ingest.durable import flush
 from ingest.encoder.artifact import read_artifact
-from ingest.errors import ConflictError, InvalidInputError, NotFoundError
+from ingest.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
 from ingest.home import hold_home
 from ingest.index.engines import open_index
 from ingest.settings import Settings
@@ -60,8 +60,7 @@ def back_up(settings: Settings, file: Path, *, force: bool = False) -> BackupRep
     if file.exists() and not force:
         raise ConflictError(f"{file} is there already; name another file, or say --force")
     unfinished = file.with_name(f"{file.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+    with _made(unfinished) as target:
         with open_ledger(settings.ledger_url) as ledger, _Writer(target) as archive:
             rows = ledger.dump(archive.table)
             fingerprints = [folder.name for folder in _encoders(settings.home)]
@@ -200,6 +199,14 @@ def _make_room(settings: Settings, *, force: bool) -> Path | None:
         if not force and (there.items.count() or there.events.count()):
             raise ConflictError("the database has items or events; --force replaces them by the backup")
     return None
+
+
+def _made(unfinished: Path) -> IO[bytes]:
+    try:
+        unfinished.unlink(missing_ok=True)
+        return os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except OSError as error:
+        raise SettingsError(f"a backup cannot be written into {unfinished.parent}: {error.strerror}") from error
 
 
 def _encoders(home: Path) -> list[Path]:

@@ -1,15 +1,23 @@
 """Checking what akin depends on, one question at a time, without changing anything."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ingest.encoder.artifact import read_artifact
-from ingest.errors import AkinError
-from ingest.home import is_held
-from ingest.settings import Settings
-from ingest.store.ledger import open_ledger
+from ingest.errors import AkinError, SettingsError, UnavailableError
+from ingest.home import check_made, is_held
+from ingest.index.engines import open_index
+from ingest.settings import Settings, unknown_variables
+from ingest.store.ledger import Ledger, open_ledger
+from ingest.store.records import Generation
 from ingest.submit import check_free_space
-from ingest.text import check_template
+
+Check = Callable[[], str]  # says what it found; raises AkinError when that is not in order
+
+_NOTHING_YET = "none yet: the first `akin ingest items FILE` or `akin up` makes it"
+_FOR_TESTS = "AKIN_TEST_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,29 +29,38 @@ class Finding:
     detail: str
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Every check, none stopping the others."""
-    return [_find(name, check) for name, check in _checks(settings)]
+def examine(settings: Settings, more: Mapping[str, Check] | None = None) -> list[Finding]:
+    """Every check, `more` among them, none stopping the others."""
+    return [_find(name, check) for name, check in {**_checks(settings), **(more or {})}.items()]
 
 
-def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "text template", lambda: _template(settings)
-    yield "disk", lambda: _disk(settings)
-    yield "encoder", lambda: _encoder(settings)
-    yield "ledger", lambda: _ledger(settings)
-    yield "data folder", lambda: "held by a running akin" if is_held(settings.home) else "free"
+def _checks(settings: Settings) -> dict[str, Check]:
+    return {
+        "variables": _variables,
+        "disk": lambda: _disk(settings),
+        "encoder": lambda: _encoder(settings),
+        "data folder": lambda: "held by a running akin" if is_held(settings.home) else "free",
+        "ledger": lambda: _ledger(settings),
+        "index": lambda: _index(settings),
+        "generation": lambda: _generation(settings),
+    }
 
 
-def _find(name: str, check: Callable[[], str]) -> Finding:
+def _find(name: str, check: Check) -> Finding:
     try:
         return Finding(name=name, ok=True, detail=check())
     except AkinError as error:
         return Finding(name=name, ok=False, detail=str(error))
+    except OSError as error:
+        return Finding(name=name, ok=False, detail=f"{error.strerror}: {error.filename}")
 
 
-def _template(settings: Settings) -> str:
-    check_template(settings.text_template, settings.attributes)
-    return "all its fields are known"
+def _variables() -> str:
+    unknown = unknown_variables(name for name in os.environ if not name.startswith(_FOR_TESTS))
+    if unknown:
+        said = (name + (f" (did you mean {near}?)" if near else "") for name, near in unknown.items())
+        raise SettingsError(f"nothing reads {', '.join(said)}")
+    return "every AKIN_ variable is a setting"
 
 
 def _disk(settings: Settings) -> str:
@@ -56,11 +73,60 @@ def _encoder(settings: Settings) -> str:
     return f"{manifest.source}, {manifest.recipe}, {manifest.dimensions} dimensions, {manifest.max_tokens} tokens"
 
 
-def _ledger(settings: Settings) -> str:
+@contextmanager
+def _ledger_there(settings: Settings) -> Iterator[Ledger | None]:
+    """The ledger; None where there is none, as opening it would make one."""
+    try:
+        check_made(settings)
+    except SettingsError:
+        yield None
+        return
     with open_ledger(settings.ledger_url) as ledger:
+        yield ledger
+
+
+def _live(settings: Settings) -> Generation | None:
+    with _ledger_there(settings) as ledger:
+        return None if ledger is None else ledger.generations.live()
+
+
+def _ledger(settings: Settings) -> str:
+    with _ledger_there(settings) as ledger:
+        if ledger is None:
+            return f"{_NOTHING_YET} in {settings.home.absolute()}"
         ledger.check()
-        live = ledger.generations.live()
         return (
             f"{ledger.items.count()} items, {ledger.events.count()} events, {ledger.pending.count()} pending, "
-            f"live generation {live.name if live else 'none yet'}"
+            f"{ledger.pending.count_set_aside()} set aside"
         )
+
+
+def _index(settings: Settings) -> str:
+    live = _live(settings)
+    if settings.embedded and (live is None or not (settings.home / "index").is_dir()):
+        names = []
+    else:
+        index = open_index(settings)
+        try:
+            names = index.names()
+        finally:
+            index.shut()
+    if live is not None and live.name not in names:
+        raise UnavailableError(f"the live generation {live.name} is not in it; the next start builds it again")
+    return f"generations {', '.join(names)}" if names else _NOTHING_YET
+
+
+def _generation(settings: Settings) -> str:
+    """What the live generation was built with, and what waits for a reindex: no fault, but worth knowing."""
+    live = _live(settings)
+    if live is None:
+        return _NOTHING_YET
+    differs = []
+    if live.attributes != settings.attributes:
+        names = sorted({name for name, _ in live.attributes.items() ^ settings.attributes.items()})
+        differs.append(f"the attributes ({', '.join(names)})")
+    if settings.encoder_folder.exists() and read_artifact(settings.encoder_folder).fingerprint != live.fingerprint:
+        differs.append("the encoder")
+    if differs:
+        return f"{live.name} is live; the settings have changed {' and '.join(differs)} since: `akin reindex` is due"
+    return f"{live.name} is live, built with the encoder and the attributes of the settings"

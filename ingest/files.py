@@ -30,6 +30,7 @@ class FileReport:
     unchanged: int
     rejected: int
     rejects_file: str | None
+    ignored_columns: tuple[str, ...] = ()  # of which nothing was taken
     job_id: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def take_items(
                 place = batch[error.index].position
                 rejects.write(RowError(position=place, subject_id=error.item_id, code=error.code, detail=error.detail))
             committed(submission.accepted - submission.unchanged)
-    return _report(file, rejects, rows=rows, accepted=accepted, unchanged=unchanged, job_id=job_id)
+    return _report(file, rejects, progress, rows=rows, accepted=accepted, unchanged=unchanged, job_id=job_id)
 
 
 def take_events(ledger: Ledger, settings: Settings, file: FileSource, *, progress: Progress) -> FileReport:
@@ -124,16 +125,16 @@ def take_events(ledger: Ledger, settings: Settings, file: FileSource, *, progres
                 row = batch[error.index]
                 subject = row.value.event_id
                 rejects.write(RowError(position=row.position, subject_id=subject, code=error.code, detail=error.detail))
-    return _report(file, rejects, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None)
+    return _report(file, rejects, progress, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None)
 
 
-def validate(rows: Iterator[Row[T] | RowError], file: FileSource) -> FileReport:
+def validate(rows: Iterator[Row[T] | RowError], file: FileSource, progress: Progress) -> FileReport:
     """Say what taking in the file would do, and list the rows that would be refused; nothing is submitted."""
     good = 0
     with RejectsFile(file.rejects_path()) as rejects:
         for batch in _batches(rows, rejects, first=ROWS_PER_COMMIT):
             good += len(batch)
-    return _report(file, rejects, rows=good, accepted=good, unchanged=0, job_id=None)
+    return _report(file, rejects, progress, rows=good, accepted=good, unchanged=0, job_id=None)
 
 
 def _batches(rows: Iterator[Row[T] | RowError], rejects: RejectsFile, *, first: int) -> Iterator[list[Row[T]]]:
@@ -153,7 +154,14 @@ def _batches(rows: Iterator[Row[T] | RowError], rejects: RejectsFile, *, first: 
 
 
 def _report(
-    file: FileSource, rejects: RejectsFile, *, rows: int, accepted: int, unchanged: int, job_id: str | None
+    file: FileSource,
+    rejects: RejectsFile,
+    progress: Progress,
+    *,
+    rows: int,
+    accepted: int,
+    unchanged: int,
+    job_id: str | None,
 ) -> FileReport:
     refused_later = rows - accepted  # counted among the rows and among the rejects
     return FileReport(
@@ -163,5 +171,6 @@ def _report(
         unchanged=unchanged,
         rejected=rejects.count,
         rejects_file=str(rejects.path) if rejects.count else None,
+        ignored_columns=tuple(sorted(progress.ignored)),
         job_id=job_id,
     )

@@ -13,6 +13,7 @@ from typing import IO
 import orjson
 
 from ingest.errors import HomeInUseError, SettingsError
+from ingest.settings import Settings
 
 LOOKING_SECONDS = 0.5  # whoever only looks whether the folder is held has it for an instant
 
@@ -24,34 +25,39 @@ class RunningServer:
     url: str
     process_id: int
     key: str  # whoever may read this folder may do everything with it anyway
+    passing: bool = False  # it serves one command and leaves with it
 
 
 @contextmanager
 def hold_home(home: Path) -> Iterator[None]:
     """Hold the folder for this process, making it the first time. Raises HomeInUseError when another one has it.
 
-    The lock goes with the process, however it ends.
+    A new one may be read by its owner only: it holds everything that akin knows. The lock goes with the process,
+    however that ends.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (home / "lock").open("a")
     except OSError as error:
-        raise SettingsError(f"the data folder {home} cannot be made or written: {error.strerror}") from error
+        raise _unusable(home, error) from error
     with lock:
         if not _locked(lock, fcntl.LOCK_EX, patience=LOOKING_SECONDS):
             raise HomeInUseError(
-                f"another akin process has the data folder {home} open; stop it, or set AKIN_HOME to another folder"
+                f"another akin process has the data folder {home} open; wait for it or stop it, "
+                "or set AKIN_HOME to another folder"
             )
         _note(home).unlink(missing_ok=True)  # left by a server that was killed
         yield
 
 
 def is_held(home: Path) -> bool:
-    """Whether some process holds the folder."""
+    """Whether some process holds the folder. Raises SettingsError when this user may not look."""
     try:
         lock = (home / "lock").open("a")
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise _unusable(home, error) from error
     with lock:
         return not _locked(lock, fcntl.LOCK_SH, patience=0)
 
@@ -71,13 +77,13 @@ def _locked(lock: IO[str], kind: int, *, patience: float) -> bool:
 
 
 @contextmanager
-def announce_server(home: Path, url: str, key: str) -> Iterator[None]:
+def announce_server(home: Path, url: str, key: str, *, passing: bool = False) -> Iterator[None]:
     """Leave a note in the folder that says where the API is and how to be let in, for commands run beside it."""
     note = _note(home)
     # A name of its own for each process: several may share a folder that only holds their encoders.
     descriptor, unfinished = tempfile.mkstemp(prefix="server-", suffix=".tmp", dir=home)  # readable by its owner only
     with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps({"url": url, "process_id": os.getpid(), "key": key}))
+        file.write(orjson.dumps({"url": url, "process_id": os.getpid(), "key": key, "passing": passing}))
     Path(unfinished).replace(note)  # in one step: whoever reads it reads all of it
     try:
         yield
@@ -86,12 +92,30 @@ def announce_server(home: Path, url: str, key: str) -> Iterator[None]:
 
 
 def running_server(home: Path) -> RunningServer | None:
-    """The akin that serves this folder, if one does."""
+    """The akin that serves this folder, if one does. Raises SettingsError when this user may not look."""
     try:
         found = orjson.loads(_note(home).read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _unusable(home, error) from error
     return RunningServer(**found) if is_held(home) else None
+
+
+def check_made(settings: Settings) -> None:
+    """Raise SettingsError where no akin was ever started: a mistyped folder must not pass for an empty catalogue."""
+    if settings.database_url is None and not os.path.lexists(settings.home / "ledger.sqlite"):
+        raise SettingsError(
+            f"there is no akin in {settings.home.absolute()}: set AKIN_HOME to its data folder, "
+            "or make one there with `akin ingest items FILE` or `akin up`"
+        )
+
+
+def _unusable(home: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"the data folder {home} cannot be made or written by this user: {error.strerror}; "
+        "run akin as the user whose folder it is, or set AKIN_HOME to another folder"
+    )
 
 
 def _note(home: Path) -> Path:

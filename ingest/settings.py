@@ -1,14 +1,21 @@
 """Every setting, typed, with a sentence each. Built once by a program and handed down; nobody imports a global."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableVariableError
 
 from ingest.errors import SettingsError
 from ingest.items import AttributeType
+from ingest.text import check_template
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DEFAULT_EVENT_WEIGHTS = {
     "view": 0.3,
@@ -23,6 +30,9 @@ DEFAULT_EVENT_WEIGHTS = {
     "skip": -0.2,
     "dislike": -1.0,
 }
+
+
+_BROKERS = frozenset({"amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel", "memory"})
 
 
 class Boost(BaseModel):
@@ -239,6 +249,23 @@ class Settings(BaseSettings):
             raise ValueError("categories is always a keyword attribute")
         return {"categories": AttributeType.KEYWORD, **attributes}
 
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and url.get_secret_value().partition("://")[0] not in _BROKERS:
+            raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ), redis:// or rediss://")
+        return url
+
+    @field_validator("text_template")
+    @classmethod
+    def _template(cls, template: str, info: ValidationInfo) -> str:
+        if "attributes" in info.data:  # else they are refused themselves
+            try:
+                check_template(template, info.data["attributes"])
+            except SettingsError as error:
+                raise ValueError(str(error)) from error
+        return template
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -254,7 +281,12 @@ class Settings(BaseSettings):
             return init_settings, env_settings
         if not path.is_file():
             raise SettingsError(f"AKIN_CONFIG names {path}, which is not a file")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        try:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        except OSError as error:
+            raise SettingsError(f"AKIN_CONFIG names {path}, which cannot be read: {error.strerror}") from error
+        except ValueError as error:  # not TOML, or not UTF-8
+            raise SettingsError(f"AKIN_CONFIG names {path}, which is not TOML: {error}") from error
 
     @property
     def encoder_folder(self) -> Path:
@@ -292,5 +324,22 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = [f"AKIN_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
+        lines = [f"AKIN_{'_'.join(map(str, e['loc'])).upper()}: {_said(e)}" for e in error.errors(include_input=False)]
         raise SettingsError("; ".join(lines)) from error
+    except UnreadableVariableError as error:  # its message names the field, and its cause would repeat the value
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise SettingsError(f'AKIN_{name.upper()}: must be JSON, such as {{"name": "value"}}') from None
+
+
+def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
+    """Names that look like settings and are none, so that nothing reads them, each with the one that it may mean."""
+    known = {f"AKIN_{name.upper()}" for name in (*Settings.model_fields, "url", "key")}
+    unknown = sorted(name for name in names if name.startswith("AKIN_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, n=1)), None) for name in unknown}
+
+
+def _said(error: "ErrorDetails") -> str:
+    if error["type"] != "extra_forbidden":
+        return error["msg"].removeprefix("Value error, ")
+    near = get_close_matches(str(error["loc"][-1]), Settings.model_fields, n=1) if len(error["loc"]) == 1 else []
+    return "there is no such setting" + "".join(f"; {name} would be one" for name in near)

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ingest import readers
+from ingest.errors import HomeInUseError
 from ingest.files import FileReport, FileSource, take_events, take_items
+from ingest.home import is_held
 from ingest.progress import progress_bar, spinner
 from ingest.queue import Queue
 from ingest.settings import Settings
@@ -24,22 +27,31 @@ def take_items_file(
 ) -> FileReport:
     """Submit a file under a bar that shows what is searchable already.
 
-    `start` is called at the first change: an unchanged file then never loads an encoder. With `wait`, returns when
+    `start` brings up a worker, once: at the first change, or when something waits that an earlier run left, and not
+    before nobody else has the data folder. An unchanged file then never loads an encoder. With `wait`, returns when
     nothing is pending any more.
     """
     changed = 0
     with progress_bar("items searchable") as show:
 
+        def see_to_a_worker() -> None:
+            nonlocal start
+            # Whoever has the folder may place what waits, or leave before it is placed.
+            if start is not None and not is_held(settings.home):
+                with suppress(HomeInUseError):  # somebody was quicker
+                    start()
+                    start = None
+
         def committed(more: int) -> None:
-            nonlocal changed, start
+            nonlocal changed
             changed += more
-            if changed and start is not None:
-                start()
-                start = None
+            if changed:
+                see_to_a_worker()
             show(max(0, changed - ledger.pending.count()), None)
 
         report = take_items(ledger, queue, settings, source, progress=readers.Progress(), committed=committed)
         while wait and (waiting := ledger.pending.count()):
+            see_to_a_worker()
             show(max(0, changed - waiting), changed)
             time.sleep(0.05)
         show(changed, changed)

@@ -43,7 +43,9 @@ def check_facets(names: Sequence[str], limit: int, declared: Mapping[str, Attrib
     for name in names:
         if name not in declared:
             shown = name if re.fullmatch(r"[A-Za-z0-9_]{1,64}", name) else "one of the facets"
-            detail = f"{shown} is not a declared attribute; facets may name {', '.join(fit)}"
+            detail = (
+                f"{shown} is not a declared attribute; facets may name {', '.join(fit)} (later ones take a reindex)"
+            )
             raise InvalidInputError("undeclared_attribute", detail, "facets")
         if name not in fit:
             detail = f"the attribute {name} is a {declared[name]}, which has no facets; they may name {', '.join(fit)}"

@@ -4,9 +4,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from ingest.errors import InvalidInputError
+from ingest.errors import InvalidInputError, SettingsError
+from ingest.index.filter_parser import parse_filter
 from ingest.settings import Settings
-from serving.request import BoostedItems, RecommendRequest
+from serving.request import BoostedItems, RecommendRequest, check_request
 
 _SIMPLE = ("limit", "strategy", "exclude_seen", "diversity", "max_per", "min_score", "explore")
 
@@ -37,3 +38,14 @@ def in_scenario(
         BoostedItems(by=boost.by, item_ids=tuple(boost.item_ids), filter=boost.filter) for boost in scenario.boosts
     )
     return replace(request, **changes, pinned=tuple(scenario.pinned), boosts=tuple(boosts))
+
+
+def check_scenarios(settings: Settings) -> None:
+    """Raise SettingsError naming the scenario that every request by it would be refused for, and why."""
+    for name, scenario in settings.scenarios.items():
+        try:
+            check_request(in_scenario(RecommendRequest(), name, settings, given=()), settings)
+            for tree in (scenario.filter, *(boost.filter for boost in scenario.boosts)):
+                parse_filter(tree, settings.attributes)
+        except InvalidInputError as error:
+            raise SettingsError(f"scenario {name}: {error.detail}") from error

@@ -24,6 +24,9 @@ def show(values: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(values)
         return
+    if not values:
+        console.print("none")
+        return
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in values.items():
         table.add_row(Text(name, style="bold"), Text(str(value)))
@@ -38,10 +41,10 @@ def show_answer(title: str, answer: Mapping[str, Any], *, as_json: bool) -> None
     items = answer["items"]
     reasoned = any(item.get("because") for item in items)
     table = Table(title=title, title_justify="left")
-    for column in ("#", "item", "score", "source", *(["because of"] if reasoned else [])):
+    for column in ("#", "item", "id", "score", "source", *(["because of"] if reasoned else [])):
         table.add_column(column, justify="right" if column in {"#", "score"} else "left")
     for place, item in enumerate(items, start=1):
-        row = [str(place), Text(_title(item)), f"{item['score']:.3f}", item["source"]]
+        row = [str(place), Text(_title(item)), Text(item["item_id"]), f"{item['score']:.3f}", item["source"]]
         table.add_row(*row, *([Text(_reasons(item))] if reasoned else []))
     console.print(table)
 
@@ -78,7 +81,9 @@ def show_generations(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
     for column in ("name", "state", "items", "encoder", "gate"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row["name"], row["state"], str(row["items"]), row["fingerprint"][:12], _gate(row["report"]))
+        placed = row.get("placed")  # told of those in the list; of others only what they were built with
+        items = str(row["items"] if placed is None else placed)
+        table.add_row(row["name"], row["state"], items, row["fingerprint"][:12], _gate(row["report"]))
     console.print(table)
 
 

@@ -95,7 +95,7 @@ class _Reader:
         type_ = self._attributes.get(name) if isinstance(name, str) else None
         if type_ is None:
             declared = ", ".join(sorted(self._attributes)) or "none"
-            detail = f"{_shown(name)} is not a declared attribute; declared: {declared}"
+            detail = f"{_shown(name)} is not a declared attribute; declared: {declared} (later ones take a reindex)"
             raise InvalidInputError("undeclared_attribute", detail, _shown(name))
         return name, type_
 

@@ -9,7 +9,7 @@ from ingest.ids import MAX_ID_CHARS
 from ingest.items import AttributeType, Item, parse_item
 from ingest.mapping import EventMapping, ItemMapping
 from ingest.readers.cells import event_data, item_data
-from ingest.readers.records import Progress, RawRow, Row, RowError, Source
+from ingest.readers.records import OnColumns, Progress, RawRow, Row, RowError, Source
 from ingest.readers.rows import open_rows
 
 T = TypeVar("T")
@@ -28,16 +28,17 @@ def read_items(
     progress: Progress | None = None,
 ) -> Iterator[Row[Item] | RowError]:
     """The items of a file, each row good or refused. Raises InvalidInputError for a file that is no such file."""
+    progress, columns = progress or Progress(), mapping.columns(attributes)
     rows = open_rows(
         source,
         format,
-        columns=mapping.columns(attributes),
-        on_columns=mapping.check,
+        columns=columns,
+        on_columns=_checked(mapping.check, columns, progress),
         max_line_bytes=_BYTES_PER_CHAR * max_text_chars + _ROW_BYTES,
         progress=progress,
     )
     yield from _parsed(
-        rows,
+        _noted(rows, columns, progress),
         item_data(mapping, attributes),
         lambda data: parse_item(data, attributes, max_text_chars=max_text_chars),
         ("item_id",),
@@ -53,11 +54,34 @@ def read_events(
     progress: Progress | None = None,
 ) -> Iterator[Row[Event] | RowError]:
     """The events of a file, in its order; without a timestamp they have none."""
-    rows = open_rows(source, format, columns=mapping.columns(), on_columns=mapping.check, progress=progress)
+    progress, columns = progress or Progress(), mapping.columns()
+    on_columns = _checked(mapping.check, columns, progress)
+    rows = open_rows(source, format, columns=columns, on_columns=on_columns, progress=progress)
     # No user id among the names: refused rows are listed where many may read them.
     yield from _parsed(
-        rows, event_data(mapping), lambda data: parse_event(data, types, now=None), ("event_id", "item_id")
+        _noted(rows, columns, progress),
+        event_data(mapping),
+        lambda data: parse_event(data, types, now=None),
+        ("event_id", "item_id"),
     )
+
+
+def _checked(check: OnColumns, known: frozenset[str], progress: Progress) -> OnColumns:
+    """For files that name their columns before the first row."""
+
+    def on_columns(available: Collection[str]) -> None:
+        check(available)
+        progress.ignore(column for column in available if column not in known)
+
+    return on_columns
+
+
+def _noted(rows: Iterator[RawRow], known: frozenset[str], progress: Progress) -> Iterator[RawRow]:
+    """The rows, as they are; in JSON Lines each names its own columns."""
+    for position, row in rows:
+        if not isinstance(row, RowError) and (unknown := row.keys() - known):
+            progress.ignore(unknown)
+        yield position, row
 
 
 def _parsed(

@@ -1,9 +1,11 @@
 """What reading a file yields."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+
+_MOST_IGNORED, _MOST_NAME_CHARS = 20, 64
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -30,9 +32,19 @@ class RowError:
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a reader has come, in the unit of `file_size_hint`: rows of Parquet, else bytes as the file has them."""
+    """How far a reader has come, in the unit of `file_size_hint`: rows of Parquet, else bytes as the file has them.
+
+    `ignored` are columns that no field is made of, as far as a person would read the list.
+    """
 
     done: int = 0
+    ignored: set[str] = field(default_factory=set)
+
+    def ignore(self, columns: Iterable[str]) -> None:
+        """Remember columns of which nothing was taken."""
+        for column in columns:
+            if len(self.ignored) < _MOST_IGNORED and column.isprintable():
+                self.ignored.add(column[:_MOST_NAME_CHARS])
 
 
 OnColumns = Callable[[Collection[str]], None]  # told the names of all columns, before the first row

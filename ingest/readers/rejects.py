@@ -1,4 +1,4 @@
-"""The file that lists refused rows, made when the first row is refused."""
+"""The file that lists refused rows: made when the first row is refused, gone when none is."""
 
 from pathlib import Path
 from types import TracebackType
@@ -6,6 +6,7 @@ from typing import BinaryIO, Self
 
 import orjson
 
+from ingest.errors import SettingsError
 from ingest.readers.records import RowError
 
 
@@ -24,11 +25,13 @@ class RejectsFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+        elif error is None and self.path.is_file():
+            self.path.unlink()  # what an earlier run refused is no longer so
 
     def write(self, error: RowError) -> None:
         """Add one line: position, subject_id, code and detail."""
         if self._file is None:
-            self._file = self.path.open("wb")
+            self._file = self._opened()
         self.count += 1
         self._file.write(
             orjson.dumps(
@@ -41,3 +44,11 @@ class RejectsFile:
                 option=orjson.OPT_APPEND_NEWLINE,
             )
         )
+
+    def _opened(self) -> BinaryIO:
+        try:
+            return self.path.open("wb")
+        except OSError as error:
+            raise SettingsError(
+                f"refused rows cannot be listed in {self.path}: {error.strerror}; name another file with --rejects"
+            ) from error

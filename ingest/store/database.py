@@ -1,5 +1,6 @@
 """One door to the database: short write transactions, reads without one, and the database's own clock."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -70,7 +71,7 @@ class Database:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_room(Path(parsed.database))
         self.file = Path(parsed.database) if self.is_sqlite and parsed.database else None
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.is_sqlite else {"pool_pre_ping": True}
         try:
@@ -220,6 +221,20 @@ def _parsed(url: str) -> URL:
     if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
         raise SettingsError(_WRONG_URL)
     return parsed
+
+
+def _make_room(file: Path) -> None:
+    """Make SQLite's folder; raises SettingsError where this user may not write: SQLite itself hardly says what for."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reason = "Permission denied" if not os.access(file if file.exists() else file.parent, os.W_OK) else None
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise SettingsError(
+            f"the ledger {file} cannot be made or written by this user: {reason}; "
+            "run akin as the user whose file it is, or set AKIN_HOME to another folder"
+        )
 
 
 @contextmanager

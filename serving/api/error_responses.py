@@ -28,6 +28,13 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 _MOST_ERRORS = 100
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+# Where the validator's own words say little to whoever sent the request.
+_OURS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "is missing",
+    "dict_type": "must be a JSON object",
+    "list_type": "must be a JSON array",
+}
 # The first class that fits decides, so the narrower stands before the wider.
 _STATUSES: tuple[tuple[type[AkinError], int], ...] = (
     (InvalidInputError, 422),
@@ -105,7 +112,10 @@ async def _akin_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [{"field": _path(part["loc"]), "detail": str(part["msg"])} for part in error.errors()[:_MOST_ERRORS]]
+    found = [
+        {"field": _path(part["loc"]), "detail": _OURS.get(part["type"], str(part["msg"]))}
+        for part in error.errors()[:_MOST_ERRORS]
+    ]
     return problem(
         422,
         "invalid_request",

@@ -145,5 +145,5 @@ def activate(name: str) -> Call[GenerationAnswer]:
 
 
 def segment(text: str) -> str:
-    """An id as one segment of a path."""
-    return quote(text, safe="")
+    """An id as one segment of a path; `.` and `..` would otherwise be taken for steps of the path."""
+    return text.replace(".", "%2E") if text in {".", ".."} else quote(text, safe="")

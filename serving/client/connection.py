@@ -10,7 +10,7 @@ import httpx
 import orjson
 from pydantic import BaseModel
 
-from ingest.errors import UnavailableError
+from ingest.errors import SettingsError, UnavailableError
 from serving.api.schemas import (
     AcceptedEvents,
     AcceptedItems,
@@ -40,7 +40,7 @@ class Akin:
     def __init__(
         self, url: str, *, key: str | None = None, timeout_seconds: float = 30.0, retries: Retries | None = None
     ) -> None:
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/v1", headers=_headers(key), timeout=timeout_seconds)
+        self._http = httpx.Client(base_url=_base(url), headers=_headers(key), timeout=timeout_seconds)
         self._retries = retries or Retries()
 
     def send(self, call: Call[A]) -> A:
@@ -167,8 +167,7 @@ class AsyncAkin:
     def __init__(
         self, url: str, *, key: str | None = None, timeout_seconds: float = 30.0, retries: Retries | None = None
     ) -> None:
-        base_url = f"{url.rstrip('/')}/v1"
-        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers(key), timeout=timeout_seconds)
+        self._http = httpx.AsyncClient(base_url=_base(url), headers=_headers(key), timeout=timeout_seconds)
         self._retries = retries or Retries()
 
     async def send(self, call: Call[A]) -> A:
@@ -302,6 +301,12 @@ def _body(answer: httpx.Response) -> bytes:
     if not answer.is_success:
         raise refusal(answer)
     return answer.content
+
+
+def _base(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError("the address of an akin begins with http:// or https://")
+    return f"{url.rstrip('/')}/v1"
 
 
 def _away(url: httpx.URL) -> UnavailableError:

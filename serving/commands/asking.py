@@ -1,12 +1,16 @@
 """Commands that ask a running akin: questions, and the work on its generations."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ingest.errors import SettingsError
 from serving.commands.building import build_generation
 from serving.commands.options import EXIT_ERROR, FilterOption, JsonOption, LimitOption, open_akin
+
+if TYPE_CHECKING:
+    from serving.remote import Remote
 
 app = typer.Typer()
 
@@ -47,6 +51,7 @@ def recommend(
             explain="true",
             fields="title",
         )
+        _say_why_nothing(akin, answer)
     show_answer(f"for {user}", answer, as_json=as_json)
 
 
@@ -64,6 +69,7 @@ def similar(
 
     with open_akin(context) as akin:
         answer = akin.get(f"/items/{segment(item)}/similar", limit=limit, filter=filter_, fields="title")
+        _say_why_nothing(akin, answer)
     show_answer(f"like {item}", answer, as_json=as_json)
 
 
@@ -83,6 +89,7 @@ def search(
     facets = ",".join(facet) if facet else None
     with open_akin(context) as akin:
         answer = akin.get("/search", query=query, mode=mode, limit=limit, filter=filter_, facets=facets, fields="title")
+        _say_why_nothing(akin, answer)
     show_answer(query, answer, as_json=as_json)
     if facets and not as_json:
         show_facets(answer["facets"])
@@ -124,3 +131,17 @@ def rollback(
             raise SettingsError("there is no earlier generation to go back to; `akin generations` lists them")
         name = to or max(retired, key=lambda g: g["live_at"])["name"]
         show_generations([akin.post(f"/generations/{name}:activate")], as_json=as_json)
+
+
+def _say_why_nothing(akin: "Remote", answer: Mapping[str, Any]) -> None:
+    """Of an empty answer, on standard error: whether there is nothing, nothing yet, or nothing that fits."""
+    if answer["items"]:
+        return
+    catalogue = akin.get("/overview")
+    if not catalogue["items"]:
+        reason = "there are no items yet; `akin ingest items FILE` takes some in"
+    elif catalogue["pending"]:
+        reason = f"{catalogue['pending']} of {catalogue['items']} items are not searchable yet; ask again in a while"
+    else:
+        reason = f"none of {catalogue['items']} items fits"
+    typer.echo(f"akin: {reason}", err=True)

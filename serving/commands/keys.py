@@ -7,12 +7,11 @@ import typer
 from ingest.errors import SettingsError
 from ingest.keys import ApiKey, Scope
 from ingest.settings import load_settings
+from serving.commands.options import JsonOption, settings_of_what_is_there
 
 MOST_NAME_CHARS = 128
 
 app = typer.Typer(help="API keys. On a loopback address none is needed until the first one is made.")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 
 @app.command()
@@ -38,7 +37,7 @@ def list_(as_json: JsonOption = False) -> None:
     from ingest.store.ledger import open_ledger
     from serving.terminal import show_keys
 
-    with open_ledger(load_settings().ledger_url) as ledger:
+    with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         show_keys([_shown(key) for key in ledger.keys.list()], as_json=as_json)
 
 
@@ -48,7 +47,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, as listed.")], as
     from ingest.store.ledger import open_ledger
     from serving.terminal import show
 
-    with open_ledger(load_settings().ledger_url) as ledger:
+    with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         show(_shown(ledger.keys.revoke(key_id)), as_json=as_json)
 
 
@@ -56,7 +55,7 @@ def _shown(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.key_id,
         "name": key.name,
-        "scopes": sorted(key.scopes),
+        "scopes": sorted(scope.value for scope in key.scopes),
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
     }

@@ -29,7 +29,7 @@ def evaluate(
     """Measure every strategy, and baselines, on events that are held out. Needs no server and changes no data.
 
     Works in a temporary folder with the encoder, attributes and weights of the settings; the baselines come with
-    `pip install 'akin[evaluate]'`.
+    akin's extra `evaluate`.
     """
     import orjson
 

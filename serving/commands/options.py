@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ingest.home import check_made
 from ingest.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,9 +37,19 @@ def open_akin(context: typer.Context) -> AbstractContextManager["Remote"]:
     return way(load_settings())
 
 
+def settings_of_what_is_there() -> Settings:
+    """The settings, for a command that makes no installation; raises SettingsError where there is none yet."""
+    settings = load_settings()
+    check_made(settings)
+    return settings
+
+
 def finish(*reports: "FileReport") -> None:
-    """Name the files that list refused rows; exit with 3 when there are any."""
+    """Name the columns that nothing was taken of, and the files that list refused rows; exit with 3 for the latter."""
     for report in reports:
+        if report.ignored_columns:
+            names = ", ".join(report.ignored_columns)
+            typer.echo(f"nothing was taken of these columns of {report.file}: {names}; --map takes them", err=True)
         if report.rejected:
             typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
     if any(report.rejected for report in reports):

@@ -14,6 +14,7 @@ from serving.commands.options import (
     MappingOption,
     RejectsOption,
     finish,
+    settings_of_what_is_there,
 )
 
 app = typer.Typer()
@@ -60,8 +61,9 @@ def validate_command(
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
-    rows = source.events(settings, Progress()) if events else source.items(settings, Progress())
-    report = validate(rows, source)
+    progress = Progress()
+    rows = source.events(settings, progress) if events else source.items(settings, progress)
+    report = validate(rows, source, progress)
     show(report.as_json(), as_json=as_json)
     finish(report)
 
@@ -74,7 +76,7 @@ def set_aside(
     from ingest.store.ledger import open_ledger
     from serving.terminal import show
 
-    with open_ledger(load_settings().ledger_url) as ledger:
+    with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         if retry:
             show({"retried": ledger.pending.retry()}, as_json=as_json)
             return
@@ -88,7 +90,7 @@ def rejects(as_json: JsonOption = False) -> None:
     from ingest.store.ledger import open_ledger
     from serving.terminal import show
 
-    with open_ledger(load_settings().ledger_url) as ledger:
+    with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         found = ledger.rejects.list()
     show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json=as_json)
 
@@ -114,7 +116,7 @@ def train_taste(as_json: JsonOption = False) -> None:
     from ingest.train import place_taste, train_live
     from serving.terminal import show
 
-    settings = load_settings()
+    settings = settings_of_what_is_there()
     if settings.embedded and is_held(settings.home):
         with open_ledger(settings.ledger_url) as ledger:
             report = train_live(settings, ledger)
@@ -139,4 +141,4 @@ def backup(
     from ingest.backup import back_up
     from serving.terminal import show
 
-    show(back_up(load_settings(), file, force=force).as_json(), as_json=as_json)
+    show(back_up(settings_of_what_is_there(), file, force=force).as_json(), as_json=as_json)

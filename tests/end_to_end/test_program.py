@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def test_help_names_every_command_and_starts_without_settings(program: Program) 
 
     for command in ("up", "demo", "ingest", "validate", "export-model", "reindex", "generations", "rollback"):
         assert re.search(rf"\b{command}\b", shown)
+    assert re.fullmatch(r"akin \d+\.\d+\.\d+\n", program.run("--version").stdout)
 
 
 def test_the_demo_shows_a_history_and_ten_recommendations_with_reasons(tmp_path: Path) -> None:
@@ -96,6 +98,13 @@ def test_the_demo_shows_a_history_and_ten_recommendations_with_reasons(tmp_path:
     assert "did last" in shown
     assert "because of" in shown
     assert re.search(r"│ +10 │", shown)
+
+
+def test_an_empty_catalogue_is_called_empty(tmp_path: Path) -> None:
+    program = Program(tmp_path / "home", {})
+    program.run("ingest", "events", "-", stdin='{"user_id": "ada", "item_id": "a", "type": "like"}\n')
+
+    assert "no items yet" in program.run("recommend", "ada").stderr
 
 
 def test_a_second_ingest_changes_and_embeds_nothing(program: Program) -> None:
@@ -136,12 +145,22 @@ def test_search_similar_and_filters_answer(program: Program) -> None:
     like = program.json("similar", "pudding-weather")
     known = program.json("search", "pudding weather", "--mode", "lexical", "--facet", "categories", "--facet", "year")
     shown = program.run("search", "pudding weather", "--facet", "categories").stdout
+    nothing = program.run("search", "bread", "--filter", '{"gt": {"year": 9999}}').stderr
 
     assert len(found["items"]) == 10
     assert known["items"][0]["item_id"] == "pudding-weather"
     assert known["facets"]["categories"]["values"]
     assert "facets" in shown
+    assert "pudding-weather" in shown  # the id that `akin similar` takes
+    assert "none of 240 items fits" in nothing
     assert "pudding-weather" not in {item["item_id"] for item in like["items"]}
+
+
+def test_commands_at_the_same_time_wait_for_each_other(program: Program) -> None:
+    with ThreadPoolExecutor(3) as together:
+        answers = list(together.map(lambda words: program.json("search", words), ("bread", "sea", "train")))
+
+    assert [len(answer["items"]) for answer in answers] == [10, 10, 10]
 
 
 def test_refused_rows_are_listed_and_the_exit_code_says_so(program: Program, tmp_path: Path) -> None:
@@ -200,6 +219,25 @@ def test_a_terminated_server_leaves_cleanly(program: Program) -> None:
         server.wait()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_command_finds_the_server_wherever_it_listens(program: Program, host: str) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "akin", "up", "--host", host, "--port", "0"],
+        env=program.variables,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (program.home / "server.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+        assert program.json("search", "bread", "--limit", "1")["items"]
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
@@ -211,14 +249,31 @@ def _answers(port: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        (("search", "x"), {"AKIN_ENCODER": "nowhere"}, "export-model"),
+        (("up", "--port", "0"), {"AKIN_ENCODER": "nowhere"}, "export-model"),
+        (("search", "x"), {}, "no akin in .*home: set AKIN_HOME"),
+        (("erase", "ada"), {}, "no akin in"),
+        (("backup", "b.zip"), {}, "no akin in"),
+        (("ingest", "events", "-"), {"AKIN_HOME": "/dev/null"}, "/dev/null"),
+        (("doctor",), {"AKIN_HOME": "/dev/null"}, "^$"),
         (("up", "--host", "0.0.0.0"), {}, "akin keys create"),
         (("up", "--port", "1"), {"AKIN_HOST": "127.0.0.1", "AKIN_ENCODER": "nowhere"}, "AKIN_PORT|export-model"),
         (("doctor",), {"AKIN_ATTRIBUTES": '{"year": "number"}'}, "AKIN_ATTRIBUTES"),
         (("ingest", "items", "missing.csv"), {}, "missing.csv"),
         (("up", "--port", "0"), {"AKIN_RATE_LIMIT": "often"}, "AKIN_RATE_LIMIT"),
     ],
-    ids=["no encoder", "public address", "no port or encoder", "unknown attribute type", "no file", "no such limit"],
+    ids=[
+        "no encoder",
+        "nothing to search",
+        "nothing to erase from",
+        "nothing to back up",
+        "no folder",
+        "no folder to examine",
+        "public address",
+        "no port or encoder",
+        "unknown attribute type",
+        "no file",
+        "no such limit",
+    ],
 )
 def test_what_goes_wrong_is_one_sentence(
     tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], said: str
@@ -230,6 +285,27 @@ def test_what_goes_wrong_is_one_sentence(
 
     assert re.search(said, complaint)
     assert "Traceback" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"AKIN_REINDEX_CRONTAB": "0 25 * * *"}, "check schedule"),
+        ({"AKIN_RATE_LIMIT": "often"}, "check rate limit"),
+        ({"AKIN_SCENARIOS": '{"home": {"max_per": {"nothing": 1}}}'}, "check scenarios"),
+        ({"AKIN_BROKER_URL": "redis://127.0.0.1:1/0"}, "check broker"),
+        ({"AKIN_QDRANT_URL": "http://127.0.0.1:1"}, "check index"),
+        ({"AKIN_HOST": "0.0.0.0"}, "check address"),
+        ({"AKIN_POTR": "1"}, "check variables"),
+    ],
+)
+def test_the_doctor_finds_what_would_keep_akin_from_working(program: Program, variables: dict, said: str) -> None:
+    own = Program(program.home, {})
+    own.variables |= variables
+
+    found = own.json("doctor", code=1)
+
+    assert [name for name, value in found.items() if value.startswith("FAILED")] == [said]
 
 
 def test_the_reference_films_are_taken_in_by_their_mapping_file(tmp_path: Path) -> None:

@@ -303,3 +303,15 @@ def test_what_nobody_expected_is_a_500_without_its_words(akin, caplog):
     assert "ann" not in str(ours)
     assert ours[0]["frames"]
     assert ours[1]["route"].endswith("/users/{user_id}/recommendations")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("PUT", "/v1/items/a", {"title": "A", "name": "B"}, "name: there is no such field"),
+        ("POST", "/v1/search", {"limit": 3}, "query: is missing"),
+        ("POST", "/v1/events", [], "body: must be a JSON object"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said_in_its_own_words(client, method, path, body, said):
+    assert refused(client.request(method, path, json=body), 422)["detail"] == said

@@ -9,7 +9,14 @@ import pytest
 from sqlalchemy import text
 
 from ingest.backup import back_up, restore
-from ingest.errors import ConflictError, DamagedLedgerError, HomeInUseError, InvalidInputError, NotFoundError
+from ingest.errors import (
+    ConflictError,
+    DamagedLedgerError,
+    HomeInUseError,
+    InvalidInputError,
+    NotFoundError,
+    SettingsError,
+)
 from ingest.events import Event
 from ingest.home import hold_home
 from ingest.items import Item
@@ -136,6 +143,11 @@ def test_nothing_is_overwritten_unless_it_is_meant(settings, sqlite_ledger, tmp_
     back_up(settings, file, force=True)
     kept = restore(settings, file, force=True).kept
     assert kept.read_bytes()[:15] == b"SQLite format 3"
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(settings, sqlite_ledger, tmp_path):
+    with pytest.raises(SettingsError, match="cannot be written"):
+        back_up(settings, tmp_path / "no" / "folder" / "b.zip")
 
 
 def test_only_the_owner_may_read_a_backup(settings, sqlite_ledger, tmp_path):

@@ -69,6 +69,20 @@ def test_items_are_put_found_recommended_and_deleted(akin, client):
     assert [one.state for one in client.generations().generations] == ["live"]
 
 
+@pytest.mark.parametrize("id_", ["..", ".", "a/../b", "a b?#%41é", "a:activate", "a/similar", "a/history", "/a/"])
+def test_any_id_can_be_reached_and_erased(akin, client, id_):
+    client.put_items([{"item_id": id_, "title": "an odd one"}])
+    akin.place_all()
+    client.add_events([{"event_id": f"odd {id_}", "user_id": id_, "item_id": id_, "type": "like"}])
+
+    assert client.item(id_).item_id == id_
+    assert client.similar(id_, limit=1).generation
+    assert client.erase(id_).events == 1
+    client.delete_item(id_)
+    with pytest.raises(NotFoundError):
+        client.item(id_)
+
+
 def test_a_refusal_is_the_error_akin_raises_and_names_the_field(client):
     with pytest.raises(InvalidInputError) as refused:
         client.recommend("ann", strategy="magic")
@@ -190,3 +204,9 @@ def test_what_would_count_twice_is_not_repeated(busy):
     with pytest.raises(UnavailableError):
         busy.add_events([{"user_id": "ann", "item_id": "x", "type": "like"}])
     assert Busy.asked == 1
+
+
+@pytest.mark.parametrize("kind", [Akin, AsyncAkin])
+def test_an_address_without_its_scheme_is_refused_at_once(kind):
+    with pytest.raises(SettingsError, match="http://"):
+        kind("akin.example.org")

@@ -10,9 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from ingest.errors import HomeInUseError, SettingsError
-from ingest.home import announce_server, hold_home, is_held, running_server
+from ingest.home import announce_server, check_made, hold_home, is_held, running_server
+from ingest.settings import Settings
+from ingest.store.ledger import open_ledger
 
 
 def hold_for_ever(home: Path, ready: Connection) -> None:
@@ -97,6 +100,32 @@ def test_a_folder_that_cannot_be_made_is_a_settings_error(tmp_path: Path) -> Non
 
     with pytest.raises(SettingsError, match="data folder"), hold_home(tmp_path / "file" / "home"):
         pass
+
+
+def test_a_folder_that_is_none_is_a_settings_error_to_whoever_only_looks(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(SettingsError, match="data folder"):
+        is_held(tmp_path / "file")
+    with pytest.raises(SettingsError, match="data folder"):
+        running_server(tmp_path / "file")
+
+
+def test_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    with hold_home(tmp_path / "home"):
+        assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_without_a_ledger_is_no_installation(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="AKIN_HOME"):
+        check_made(settings)
+
+    with open_ledger(settings.ledger_url):
+        check_made(settings)
+
+
+def test_a_ledger_elsewhere_needs_no_folder(settings: Settings) -> None:
+    check_made(settings.model_copy(update={"database_url": SecretStr("postgresql+psycopg://db/akin")}))
 
 
 def test_the_server_is_announced_while_it_runs(tmp_path: Path) -> None:

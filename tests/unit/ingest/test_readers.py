@@ -367,6 +367,63 @@ def test_refused_rows_are_listed_in_a_file(tmp_path):
     assert orjson.loads(lines[0]) == {"position": 3, "subject_id": "ä", "code": "c", "detail": "d"}
 
 
+def test_what_an_earlier_run_refused_is_not_left_beside_a_clean_one(tmp_path):
+    path = tmp_path / "rejects.jsonl"
+    path.write_text("of the run before")
+
+    with pytest.raises(KeyboardInterrupt), RejectsFile(path):
+        raise KeyboardInterrupt
+    assert path.exists()
+
+    with RejectsFile(path):
+        pass
+    assert not path.exists()
+
+
+def test_a_rejects_file_that_cannot_be_made_is_one_sentence(tmp_path):
+    error = RowError(position=1, subject_id=None, code="wrong", detail="wrong")
+
+    with pytest.raises(SettingsError, match="--rejects"), RejectsFile(tmp_path / "no" / "folder") as rejects:
+        rejects.write(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "item_id,title,description,genre,year\n1,One,Long,x,1990\n"),
+        (
+            "a.jsonl",
+            '{"item_id": "1", "title": "One", "genre": "x"}\n{"item_id": "2", "title": "Two", "description": 1}\n',
+        ),
+    ],
+)
+def test_columns_of_which_nothing_is_taken_are_named(file, name, content):
+    progress = Progress()
+
+    items(file(name, content), progress=progress)
+
+    assert progress.ignored == {"description", "genre"}
+
+
+def test_parquet_columns_of_which_nothing_is_taken_are_named(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"item_id": ["1"], "title": ["One"], "genre": ["x"]}), tmp_path / "a.parquet")
+    progress = Progress()
+
+    items(tmp_path / "a.parquet", progress=progress)
+
+    assert progress.ignored == {"genre"}
+
+
+def test_the_list_of_ignored_columns_stays_short():
+    progress = Progress()
+
+    progress.ignore([f"column {n}" for n in range(1_000)])
+    progress.ignore(["x" * 1_000, "a\nb"])
+
+    assert len(progress.ignored) == 20
+
+
 def test_without_a_refused_row_there_is_no_rejects_file(tmp_path):
     with RejectsFile(tmp_path / "rejects.jsonl") as rejects:
         pass

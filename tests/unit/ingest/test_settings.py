@@ -3,7 +3,7 @@
 import pytest
 
 from ingest.errors import SettingsError
-from ingest.settings import load_settings
+from ingest.settings import load_settings, unknown_variables
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -32,3 +32,57 @@ def test_a_weight_from_the_environment_is_checked_alike(monkeypatch):
     monkeypatch.setenv("AKIN_EVENT_WEIGHTS", '{"like": NaN}')
     with pytest.raises(SettingsError, match="AKIN_EVENT_WEIGHTS_LIKE: "):
         load_settings()
+
+
+def test_a_setting_that_there_is_not_is_named_with_the_one_that_may_be_meant(monkeypatch, tmp_path):
+    file = tmp_path / "akin.toml"
+    file.write_text("half_life_day = 3\nnothing_like_it = 4\n")
+    monkeypatch.setenv("AKIN_CONFIG", str(file))
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert "AKIN_HALF_LIFE_DAY: there is no such setting; half_life_days would be one" in str(caught.value)
+    assert "AKIN_NOTHING_LIKE_IT: there is no such setting" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"port = = 3", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_named(monkeypatch, tmp_path, content):
+    file = tmp_path / "akin.toml"
+    file.write_bytes(content)
+    monkeypatch.setenv("AKIN_CONFIG", str(file))
+
+    with pytest.raises(SettingsError, match=r"akin\.toml, which is not TOML"):
+        load_settings()
+
+
+def test_a_variable_that_is_not_json_is_named_and_not_repeated(monkeypatch):
+    monkeypatch.setenv("AKIN_ATTRIBUTES", "{year: integer}")
+
+    with pytest.raises(SettingsError, match="AKIN_ATTRIBUTES: must be JSON") as caught:
+        load_settings()
+
+    assert "integer" not in str(caught.value)
+
+
+@pytest.mark.parametrize("template", ["{titel}", "no field", "{title} {", "{year}"])
+def test_a_template_that_would_embed_nothing_is_refused(template):
+    with pytest.raises(SettingsError, match="AKIN_TEXT_TEMPLATE: text_template"):
+        load_settings(text_template=template)
+
+
+def test_a_template_may_name_a_declared_attribute():
+    load_settings(text_template="{title} {year}", attributes={"year": "integer"})
+
+
+def test_a_broker_of_an_unknown_kind_is_refused_without_its_password():
+    with pytest.raises(SettingsError, match="AKIN_BROKER_URL: must begin with amqp://") as caught:
+        load_settings(broker_url="rabbit://akin:hidden@host")
+
+    assert "hidden" not in str(caught.value)
+
+
+def test_variables_that_nothing_reads_are_found():
+    found = unknown_variables(["AKIN_POTR", "AKIN_PORT", "AKIN_URL", "AKIN_CONFIG", "PATH", "AKIN_XYZZY_QUUX"])
+
+    assert found == {"AKIN_POTR": "AKIN_PORT", "AKIN_XYZZY_QUUX": None}
