@@ -91,6 +91,7 @@ class Upkeep:
         self._upkeep_at = 0.0
         self._order_at = 0.0
         self._held = False
+        self._in_the_way = ""
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop. Whatever goes wrong is logged, and the loop goes on."""
@@ -101,9 +102,11 @@ class Upkeep:
                 logger.warning("stood back", extra={"reason": str(error)})
                 self._stand_back()
             except AkinError as error:
-                logger.warning("maintenance put off", extra={"reason": str(error)})
+                self._say_once(str(error))
             except Exception:
                 logger.exception("maintenance failed; it goes on")
+            else:
+                self._say_once("")
         self._stand_back()
         try:
             self._tenure.end()
@@ -127,6 +130,14 @@ class Upkeep:
         if time.monotonic() >= self._upkeep_at:
             self._advance()
             self._upkeep_at = time.monotonic() + UPKEEP_SECONDS
+
+    def _say_once(self, reason: str) -> None:
+        """Log what is in the way when it begins and when it is over, not five times a second meanwhile."""
+        if reason and reason != self._in_the_way:
+            logger.warning("maintenance put off", extra={"reason": reason})
+        elif self._in_the_way and not reason:
+            logger.info("maintenance goes on")
+        self._in_the_way = reason
 
     def _advance(self) -> None:
         resources = self._resources

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from ingest.errors import UnavailableError
 from ingest.events import Event
 from ingest.index.protocol import Query, SparseVector
 from ingest.items import Item
@@ -44,17 +45,21 @@ class SlowEncoder(HashingEncoder):
         return super().embed(texts)
 
 
-@contextmanager
-def working(made: Installation) -> Iterator[Celery]:
+def resources_of(made: Installation) -> Resources:
     reindexer = Reindexer(made.settings, made.ledger, made.index, made.encoders, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
-    app = make_app(made.settings)
-    resources = Resources(
+    return Resources(
         settings=made.settings,
         ledger=made.ledger,
         reconciler=made.reconciler,
         reindexer=reindexer,
         trainer=Trainer(made.settings, made.ledger, made.index),
     )
+
+
+@contextmanager
+def working(made: Installation) -> Iterator[Celery]:
+    app = make_app(made.settings)
+    resources = resources_of(made)
     with embedded_worker(app, resources, Upkeep(resources, CeleryQueue(app), Alone())):
         yield app
 
@@ -246,3 +251,24 @@ def test_a_training_that_is_asked_for_reaches_the_index(tmp_path: Path) -> None:
         there = akin.ledger.taste.positions("b")["b"]
         query = Query(taste=SparseVector(positions=(there,), weights=(1.0,)), limit=3)
         assert soon(lambda: [hit.item_id for hit in akin.index.open("first").query(query)][:1] == ["a"])
+
+
+def test_what_is_in_the_way_of_the_upkeep_is_said_when_it_begins_and_when_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes = [None, *[UnavailableError("Qdrant is away")] * 5, None, None]
+    stop = threading.Event()
+
+    class Tenure(Alone):
+        def holds(self) -> bool:
+            if not outcomes:
+                stop.set()
+            elif (outcome := outcomes.pop(0)) is not None:
+                raise outcome
+            return True
+
+    with installation(tmp_path, sweep_seconds=0.001) as made, working(made) as app, caplog.at_level("INFO"):
+        Upkeep(resources_of(made), CeleryQueue(app), Tenure()).run(stop)
+
+    said = [record.message for record in caplog.records if record.message.startswith("maintenance")]
+    assert said == ["maintenance put off", "maintenance goes on"]
