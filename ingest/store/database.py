@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
+_LOCKED_SECONDS = 30  # how long SQLite waits for another writer
 _DAMAGED = ("malformed", "not a database")  # how SQLite says it
 IDS_PER_STATEMENT = 1_000  # well under SQLite's and PostgreSQL's limits on bound parameters
 
@@ -73,7 +74,9 @@ class Database:
         if self.is_sqlite and parsed.database:
             _make_room(Path(parsed.database))
         self.file = Path(parsed.database) if self.is_sqlite and parsed.database else None
-        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.is_sqlite else {"pool_pre_ping": True}
+        options: dict[str, Any] = (
+            {"connect_args": {"timeout": _LOCKED_SECONDS}} if self.is_sqlite else {"pool_pre_ping": True}
+        )
         try:
             self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
         except ModuleNotFoundError as error:
@@ -262,15 +265,32 @@ def _translated() -> Iterator[None]:
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
+    _write_ahead(connection)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
-        "busy_timeout=30000",
+        f"busy_timeout={1000 * _LOCKED_SECONDS}",
         "secure_delete=ON",
         "cache_size=-16000",
         "mmap_size=268435456",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch a file to a write-ahead log. For this alone SQLite waits for nobody.
+
+    Of several that open a new file at once, all but the first would be told that it is locked.
+    """
+    until = time.monotonic() + _LOCKED_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

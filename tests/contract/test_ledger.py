@@ -1088,7 +1088,7 @@ def test_a_ledger_opened_again_is_the_same(ledger: Ledger, ledger_url: str) -> N
 
 
 def test_many_that_open_a_new_ledger_at_once_agree(ledger_url: str) -> None:
-    results = all_at_once([lambda: open_ledger(ledger_url)] * 4)
+    results = all_at_once([lambda: open_ledger(ledger_url)] * 8)
 
     assert not [result for result in results if isinstance(result, Exception)]
     results[0].users.delete("Ann")
