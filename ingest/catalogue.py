@@ -62,9 +62,9 @@ def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
         if live is not None:
             _say_what_differs(settings, live, fingerprint)
         if settings.embedded:
+            if live is not None:
+                encoders.get(live.fingerprint)  # refused at the start, before anything is touched
             put_in_order(catalogue)
-            # Refused at the start rather than at the first write.
-            encoders.get(live.fingerprint if live is not None else fingerprint)
             # Nobody else can hold a lease now: what was leased belonged to a process that is gone.
             ledger.pending.make_due(break_leases=True)
         yield catalogue

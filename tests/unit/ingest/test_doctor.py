@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest.doctor import Finding, examine
+from ingest.doctor import Check, Finding, examine
 from ingest.errors import SettingsError
 from ingest.settings import Settings
 from tests.fakes import Installation, installation
 
 
-def found(settings: Settings, **more: object) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine(settings, more)}  # type: ignore[arg-type]
+def found(settings: Settings, **more: Check) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(settings, more)}
 
 
 def test_where_nothing_is_yet_nothing_is_made(settings: Settings) -> None:
