@@ -8,13 +8,16 @@ _AT_ONCE = 1 << 20  # bytes
 
 
 def read_into_page_cache(folder: Path) -> None:
-    """Read every file below `folder` once, so that the kernel has it; what cannot be read is left to who needs it.
+    """Read every file below `folder` once, so that the kernel has it, and write out what it has not written yet.
 
-    Other threads run meanwhile, which they cannot while a binding that holds the interpreter waits for the same pages.
+    Other threads run meanwhile, which they cannot while a binding that holds the interpreter waits for the same pages,
+    or, by a flush of its own, for those that another process left to be written. What cannot be read is left to who
+    needs it.
     """
     buffer = memoryview(bytearray(_AT_ONCE))
     for where, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError), Path(where, name).open("rb", buffering=0) as file:
+                os.fdatasync(file.fileno())
                 while file.readinto(buffer):
                     pass

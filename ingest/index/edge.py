@@ -36,6 +36,7 @@ from ingest.index.edge_shard import (
     ask,
     configuration,
     create_payload_indexes,
+    end_with_a_small_write,
     hits_of,
     replace_taste,
     scroll,
@@ -290,7 +291,7 @@ class EdgeCollection:
         with self._writing, self._handle.use("build the graph") as shard:
             check_free_space(self._folder, self._min_free_bytes)
             shard.optimize()
-            shard.flush()
+            end_with_a_small_write(shard)
             if shard.count(edge.CountRequest(exact=True)) > GRAPH_THRESHOLD:
                 # Written after the graph: a crash in between makes points count as unindexed, never the reverse.
                 write_durably(self._folder / "graph.json", orjson.dumps({"epoch": self._epoch + 1}))

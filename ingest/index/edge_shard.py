@@ -43,9 +43,10 @@ def configuration(spec: CollectionSpec, search_threads: int) -> edge.EdgeConfig:
 
 
 def _sparse_vectors(spec: CollectionSpec) -> dict[str, edge.EdgeSparseVectorParams]:
-    vectors = {"taste": edge.EdgeSparseVectorParams()}
+    # Mapped like the payload indexes.
+    vectors = {"taste": edge.EdgeSparseVectorParams(memory=edge.Memory.Cached)}
     if spec.average_length is not None:  # a shard made without them cannot be loaded with them
-        vectors["words"] = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
+        vectors["words"] = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf, memory=edge.Memory.Cached)
     return vectors
 
 
@@ -55,6 +56,12 @@ def create_payload_indexes(shard: edge.EdgeShard, spec: CollectionSpec) -> None:
         # Mapped from their files, not read into structures of their own: loading holds the interpreter (decision 0045).
         parameters = _INDEXES[type_](memory=edge.Memory.Cached)
         shard.update(edge.UpdateOperation.create_field_index(name, parameters))
+    shard.flush()
+
+
+def end_with_a_small_write(shard: edge.EdgeShard) -> None:
+    """Delete what is not there: whoever loads the shard does its last write again, which may be a batch of points."""
+    shard.update(edge.UpdateOperation.delete_points([point_id("")]))  # no item has the empty id
     shard.flush()
 
 
