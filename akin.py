@@ -17,7 +17,7 @@ import typer
 from ingest.benchmark.command import app as bench_app
 from ingest.errors import AkinError, HomeInUseError, SettingsError
 from ingest.settings import Settings, load_settings
-from serving.commands import asking, erasing, measuring, records
+from serving.commands import asking, demonstration, erasing, measuring, records
 from serving.commands.keys import app as keys_app
 from serving.commands.options import (
     FileArgument,
@@ -249,6 +249,7 @@ def serving_in_background(
     Gives its URL, and the key that lets this process in where keys are needed. `passing`: for one command.
     """
     from ingest.home import announce_server
+    from serving.address import check_port, url_of
 
     check_port(settings)
     local_key, write_side = secrets.token_urlsafe(32), producer if is_cluster(settings) else worker
@@ -322,72 +323,6 @@ def check_cluster(settings: Settings) -> None:
         )
 
 
-def check_keys(settings: Settings) -> None:
-    """Raise SettingsError when other machines could reach an API that nobody has a key for."""
-    from ingest.store.ledger import open_ledger
-
-    if not settings.public:
-        return
-    with open_ledger(settings.ledger_url) as ledger:
-        if not any(key.revoked_at is None for key in ledger.keys.list()):
-            raise SettingsError(
-                f"akin does not listen on {settings.host}, where other machines reach it, without an API key; "
-                "make one: akin keys create NAME --scope admin"
-            )
-
-
-def check_port(settings: Settings) -> int:
-    """The port to listen on, a free one for 0. Raises SettingsError when it is taken, before anything is opened."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-            return int(probe.getsockname()[1])
-        except OSError as error:
-            raise SettingsError(
-                f"akin cannot listen on {settings.host}:{settings.port} ({error.strerror}); set AKIN_PORT to a free one"
-            ) from error
-
-
-def more_checks(settings: Settings) -> dict[str, Callable[[], str]]:
-    """What `akin doctor` asks beyond the library: of the query layer's settings, the schedule, and the broker."""
-    from ingest.home import check_made
-    from serving.rate_limits import RateLimits
-    from serving.scenarios import check_scenarios
-    from workers.app import CeleryQueue, make_app
-    from workers.schedule import beat_schedule
-
-    def address() -> str:
-        if settings.public:
-            check_made(settings)
-        check_keys(settings)
-        return f"{settings.host}:{settings.port}"
-
-    def limits() -> str:
-        return settings.rate_limit if RateLimits(settings).any else "none"
-
-    def schedule() -> str:
-        return f"reindex at {settings.reindex_crontab} (UTC)" if beat_schedule(settings) else "no nightly reindex"
-
-    def scenarios() -> str:
-        check_scenarios(settings)
-        return ", ".join(settings.scenarios) or "none"
-
-    def broker() -> str:
-        CeleryQueue(make_app(settings)).ping()
-        return "answers" if settings.broker_url else "in memory"
-
-    return {"address": address, "rate limit": limits, "schedule": schedule, "scenarios": scenarios, "broker": broker}
-
-
-def url_of(host: str, port: int) -> str:
-    """The address of an API; an IPv6 address stands in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 # --- Programs ---------------------------------------------------------------------------------------------------------
 
 
@@ -419,8 +354,6 @@ def worker_command(
     pool: Annotated[str, typer.Option(help="prefork, or solo: one process, as for a GPU.")] = "prefork",
 ) -> None:
     """Run tasks from the queue: embed what is pending, and take in what producers send. Any number may run."""
-    from functools import partial
-
     from ingest.counting import counting_together
     from ingest.encoder.processor import available_cores
 
@@ -470,6 +403,7 @@ def run_api(settings: Settings, write_side: "WriteSide") -> None:
     """Serve the API until SIGTERM or SIGINT."""
     from ingest.home import announce_server
     from ingest.logs import configure_logging
+    from serving.address import check_keys, check_port, url_of
     from serving.latency import favour_latency
 
     configure_logging()
@@ -499,7 +433,7 @@ def demo(
     from ingest.files import file_source
     from serving.remote import Remote
 
-    settings = demo_settings(encoder, own=items is not None)
+    settings = demonstration.settings_of(encoder, own=items is not None)
     if not settings.encoder_folder.exists():
         model_terminal.export(None, settings.encoder_folder)
     if once:
@@ -514,7 +448,7 @@ def demo(
             reports.append(terminal.take_events_file(catalogue.ledger, settings, source))
         terminal.wait_for_quiet(catalogue.ledger)
         with Remote(url, key) as akin:
-            show_somebody(catalogue.ledger, akin)
+            demonstration.show_somebody(catalogue.ledger, akin)
         if not once:
             typer.echo(f"\nThe API is at {url}, its documentation at {url}/docs. Ctrl-C stops it.")
             threading.Event().wait()
@@ -630,6 +564,8 @@ def doctor(
     With --encoder: how much the encoder keeps of fp32 on your texts, in which categories least, how fast and how large
     it is. Exit code 1 when it keeps less than its recipe promises.
     """
+    import serving.doctor
+    import workers.doctor
     from ingest import model_terminal, sample
     from ingest.doctor import examine
     from ingest.files import file_source
@@ -643,7 +579,7 @@ def doctor(
         if report.missed:
             raise typer.Exit(EXIT_ERROR)
         return
-    findings = examine(settings, more_checks(settings))
+    findings = examine(settings, serving.doctor.checks(settings) | workers.doctor.checks(settings))
     shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
     show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json=as_json)
     if not all(finding.ok for finding in findings):
@@ -660,19 +596,6 @@ for more in (asking, records, erasing, measuring):
 # --- What the programs share ------------------------------------------------------------------------------------------
 
 
-def demo_settings(encoder: Path | None, *, own: bool) -> Settings:
-    """Settings of a demonstration: a data folder of its own, and the sample's attributes unless the files are yours."""
-    from ingest import sample
-
-    settings = load_settings(encoder=encoder)
-    given = settings.model_fields_set
-    return load_settings(
-        encoder=encoder,
-        home=None if "home" in given else Path("build/demo-own" if own else "build/demo"),
-        attributes=None if own or "attributes" in given else sample.ATTRIBUTES,
-    )
-
-
 @contextmanager
 def saying_what_waits(ledger: "Ledger") -> Iterator[None]:
     """Whoever interrupts is told that nothing accepted is lost, and how it goes on."""
@@ -686,24 +609,6 @@ def saying_what_waits(ledger: "Ledger") -> Iterator[None]:
             err=True,
         )
         raise
-
-
-def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
-    """One user's history and ten recommendations with their reasons."""
-    from serving import terminal
-    from serving.remote import segment
-
-    users = ledger.events.recent_users(1)
-    if not users:
-        answer = akin.post("/recommendations", {"history": [], "fields": ["title"]})
-        terminal.show_answer("There are no events yet, so this is simply what there is", answer, as_json=False)
-        return
-    path = f"/users/{segment(users[0])}"
-    events = akin.get(f"{path}/history")["events"][:10]
-    titles = {i: row.item.title for i, row in ledger.items.get_many(event["item_id"] for event in events).items()}
-    terminal.show_history(f"What {users[0]} did last", events, titles)
-    answer = akin.get(f"{path}/recommendations", limit=10, explain="true", fields="title")
-    terminal.show_answer(f"Recommended to {users[0]}", answer, as_json=False)
 
 
 def main() -> None:

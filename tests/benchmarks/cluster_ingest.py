@@ -5,9 +5,9 @@
 The encoder's own rate is that of two one-thread processes over the same texts, measured right before and right after.
 """
 
+import argparse
 import json
 import multiprocessing
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -108,11 +108,19 @@ def put(url: str, some: list[str], prefix: str) -> None:
             client.post("/v1/items:batch", json={"items": items}).raise_for_status()
 
 
-if __name__ == "__main__":
-    wanted = texts(int(sys.argv[2]) if len(sys.argv) > 2 else 12_000)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("broker", choices=["redis", "rabbitmq"])
+    parser.add_argument("items", type=int, nargs="?", default=12_000)
+    chosen = parser.parse_args()
+    wanted = texts(chosen.items)
     before = encoder_rate(wanted[::2])
-    through = ingest_rate(sys.argv[1], wanted)
+    through = ingest_rate(chosen.broker, wanted)
     after = encoder_rate(wanted[1::2])
     alone = len(wanted) / (len(wanted) / 2 / before + len(wanted) / 2 / after)
-    figures = {"broker": sys.argv[1], "encoder": [round(before), round(after)], "ingest": round(through)}
+    figures = {"broker": chosen.broker, "encoder": [round(before), round(after)], "ingest": round(through)}
     print(json.dumps(figures | {"share": round(through / alone, 3)}))
+
+
+if __name__ == "__main__":
+    main()
