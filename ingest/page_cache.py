@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ingest.durable import flush
+
 _AT_ONCE = 1 << 20  # bytes
 
 
@@ -17,7 +19,9 @@ def read_into_page_cache(folder: Path) -> None:
     buffer = memoryview(bytearray(_AT_ONCE))
     for where, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError), Path(where, name).open("rb", buffering=0) as file:
-                os.fdatasync(file.fileno())
-                while file.readinto(buffer):
-                    pass
+            path = Path(where, name)
+            with suppress(OSError):
+                with path.open("rb", buffering=0) as file:
+                    while file.readinto(buffer):
+                        pass
+                flush(path)

@@ -36,6 +36,16 @@ def test_every_file_is_in_memory_afterwards(tmp_path):
     assert all(map(in_memory, paths))
 
 
+def test_what_another_left_to_be_written_is_written_out(tmp_path, monkeypatch):
+    (tmp_path / "matrix").write_bytes(b"1234")
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+
+    read_into_page_cache(tmp_path)
+
+    assert flushed == [(tmp_path / "matrix").stat().st_ino]
+
+
 def test_what_is_not_there_or_cannot_be_read_is_no_error(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     read_into_page_cache(tmp_path)
