@@ -50,8 +50,13 @@ def text_parts(items: NDArray[np.floating], history: NDArray[np.floating], weigh
     scores of short and long histories alike.
     """
     length = max(float(np.linalg.norm(weights)), _LEAST_NORM)
-    near = np.maximum(np.asarray(items @ history.T, dtype=np.float64), 0.0)
-    return np.asarray(near * near * near * (weights / length))  # a power would be forty times slower
+    return np.asarray(nearness(items, history) * (weights / length))
+
+
+def nearness(items: NDArray[np.floating], history: NDArray[np.floating]) -> Scores:
+    """`max(cos, 0)^3` between unit vectors `(n, d)` and `(h, d)`: `(n, h)`."""
+    cosines = np.maximum(np.asarray(items @ history.T, dtype=np.float64), 0.0)
+    return np.asarray(cosines * cosines * cosines)  # a power would be forty times slower
 
 
 def text_scores(items: NDArray[np.floating], history: NDArray[np.floating], weights: Scores) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from serving.profile import Profile, TasteProfile, taste_shares
 from serving.vectors import VectorCache
 
 POOL = 40  # candidates of each query: the best by the whole score may be the best by no part of it
+LEAST_EACH = 10  # where several anchors share the pool
 _LEAST = 1e-9  # by taste, what has no score above 0 is not recommended
 
 
@@ -81,7 +82,7 @@ def best_by_blend(
 ) -> Shown | None:
     """The best by the whole score among the candidates of each part; None when taste was asked and found nothing."""
     removals = ledger.pending.removals()
-    pool = replace(selection, limit=max(POOL // blend.anchors, 2 * selection.limit), min_score=None)
+    pool = replace(selection, limit=max(POOL // blend.anchors, LEAST_EACH, 2 * selection.limit), min_score=None)
     tastes: dict[str, float] = {}
     stored: dict[str, StoredItem] = {}
     if blend.taste is not None:
