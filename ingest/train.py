@@ -63,7 +63,8 @@ def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport
     """
     # Only where weights are trained should anybody wait for scipy to load.
     from ingest.taste.interactions import collect  # noqa: PLC0415
-    from ingest.taste.model import TasteModel, no_model, train  # noqa: PLC0415
+    from ingest.taste.model import TasteModel, centred_rows, no_model, train  # noqa: PLC0415
+    from ingest.taste.rarity import rarities  # noqa: PLC0415
 
     started = time.monotonic()
     item_ids, text = _texts(texts, settings.taste_dense_items)
@@ -75,6 +76,7 @@ def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
     ledger.taste.keep_usual(found)
+    ledger.taste.keep_rarities(dict(zip(item_ids, rarities(centred_rows(text)).tolist(), strict=True)))
     if blend is not None:
         ledger.taste.keep_blend(blend)
     report = TrainReport(

@@ -25,15 +25,17 @@ _LEAST = 1e-9  # by taste, what has no score above 0 is not recommended
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """`score(i) = taste . B_i + text_weight text(i) + prior_weight prior(i)`.
+    """`score(i) = taste . B_i + text_weight rarity(i) text(i) + prior_weight prior(i)`.
 
-    B_i are the weights that point at item i, `text` is the soft top-k of `ingest.scoring`, `prior` what is popular
-    lately. Parts that are None or have no weight are left out.
+    B_i are the weights that point at item i, `text` is the soft top-k of `ingest.scoring`, `rarity` says how far the
+    item's text stands apart from others, `prior` what is popular lately. Parts that are None or have no weight are left
+    out.
     """
 
     taste: TasteProfile | None = None
     text: Profile | None = None
     text_weight: float = 0.0
+    rarities: Mapping[str, float] = field(default_factory=dict)  # 1 for items that are not in it
     recent: Recent = field(default_factory=Recent)
     prior_weight: float = 0.0
     anchors: int = 1  # how many of the text's vectors are asked for candidates: 1 is the mean alone
@@ -48,15 +50,16 @@ class Blend:
         return self.prior_weight * self.recent.values.get(item_id, 0.0) if self.prior_weight else 0.0
 
     def because(
-        self, weights: SparseVector, vector: Vector | None, titles: Mapping[str, StoredItem]
+        self, item_id: str, weights: SparseVector, vector: Vector | None, titles: Mapping[str, StoredItem]
     ) -> tuple[Because, ...]:
-        """One share per past event of either profile, descending; with the prior they are the score."""
+        """One share of an item's score per past event of either profile, descending; with the prior they are it."""
         found = []
         if self.taste is not None:
             parts = zip(self.taste.parts, taste_shares(self.taste, weights), strict=True)
             found += [(part.entry, share) for part, share in parts]
         if self.text is not None and vector is not None and self.text_weight:
-            row = self.text_weight * text_parts(vector[np.newaxis], self.text.matrix, self.text.weights)[0]
+            weight = self.text_weight * self.rarities.get(item_id, 1.0)
+            row = weight * text_parts(vector[np.newaxis], self.text.matrix, self.text.weights)[0]
             found += [(part.entry, float(share)) for part, share in zip(self.text.parts, row, strict=True)]
         return combined(found, titles)
 
@@ -65,7 +68,8 @@ class Blend:
         if self.text is None or not vectors or not self.text_weight:
             return {}
         matrix = np.stack(list(vectors.values()))
-        scores = self.text_weight * text_parts(matrix, self.text.matrix, self.text.weights).sum(axis=1)
+        weights = self.text_weight * np.array([self.rarities.get(item_id, 1.0) for item_id in vectors])
+        scores = weights * text_parts(matrix, self.text.matrix, self.text.weights).sum(axis=1)
         return dict(zip(vectors, scores.tolist(), strict=True))
 
 
@@ -168,7 +172,7 @@ def explained(
     vectors = view.collection.vectors(ids) if blend.text is not None else {}
     found = []
     for item_id in ids:
-        reasons = blend.because(weights.get(item_id, NO_TASTE), vectors.get(item_id), titles)
+        reasons = blend.because(item_id, weights.get(item_id, NO_TASTE), vectors.get(item_id), titles)
         score = sum(reason.share for reason in reasons) + blend.prior(item_id)
         found.append((Hit(item_id=item_id, score=score), reasons))
     return sorted(found, key=lambda pair: -pair[0].score)

@@ -1,7 +1,7 @@
 """What the last training learned beside the weights of items, read from the ledger every few seconds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
@@ -20,6 +20,8 @@ class Learned:
         self._clock = clock
         self._weights = BlendWeights().under(settings)
         self._settings = settings
+        self._rarities: Mapping[str, float] = {}
+        self._stamp = ""
         self._fresh_until: float | None = None
 
     def weights(self) -> BlendWeights:
@@ -32,6 +34,11 @@ class Learned:
         self._refresh()
         return self._settings
 
+    def rarities(self) -> Mapping[str, float]:
+        """What the text scores of items are multiplied by; 1 for those that are not in it."""
+        self._refresh()
+        return self._rarities
+
     def _refresh(self) -> None:
         if self._fresh_until is not None and self._clock() < self._fresh_until:
             return
@@ -39,4 +46,7 @@ class Learned:
         found = self._ledger.taste.usual().under(self._given)
         if found != self._settings:
             self._settings = found
+        changed = self._ledger.taste.rarities_since(self._stamp)
+        if changed is not None:
+            self._stamp, self._rarities = changed
         self._fresh_until = self._clock() + self._seconds

@@ -97,6 +97,7 @@ class Strategies:
             taste=taste.sparse,
             text=taste.profile,
             text_weight=learned.text,
+            rarities=self._learned.rarities(),
             recent=self._popularity.recent(learned.half_life_days),
             prior_weight=learned.prior,
         )
@@ -106,6 +107,7 @@ class Strategies:
         return Blend(
             text=profile,
             text_weight=1.0,
+            rarities=self._learned.rarities(),
             recent=self._popularity.recent(learned.half_life_days),
             prior_weight=learned.interests_prior,
             anchors=1 + MOST,

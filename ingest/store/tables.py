@@ -127,6 +127,13 @@ taste = Table(
 )
 Index("taste_trained", taste.c.trained_at)
 
+rarities = Table(
+    "rarities",
+    metadata,
+    Column("item_id", String(256), primary_key=True),
+    Column("rarity", Float, nullable=False),  # what an item's text score is multiplied by; no row: 1
+)
+
 tombstones = Table(
     "tombstones",
     metadata,

@@ -13,6 +13,7 @@ from ingest.scoring import BlendWeights, Scores, text_scores
 from ingest.settings import Settings
 from ingest.taste.cuts import Cut, HeldOut
 from ingest.taste.model import TasteModel, centred_rows
+from ingest.taste.rarity import rarities
 from ingest.weights import event_weights, saturated
 
 HALF_LIVES = (0.25, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)  # days
@@ -63,8 +64,9 @@ class Judge:
         self._priors = {life: cut.priors(life) for life in lives}
         self._popular = np.unique(np.concatenate([_top(values, [], 2 * _POOL) for values in self._priors.values()]))
         vectors = centred_rows(text)
+        rarity = rarities(vectors).astype(np.float32)
         asked = [(held, self._weighed(held, settings)) for held in cut.users]
-        self._asked = [(held, weighed, _texts(vectors, weighed)) for held, weighed in asked if weighed]
+        self._asked = [(held, weighed, _texts(vectors, rarity, weighed)) for held, weighed in asked if weighed]
 
     def parts(self, model: TasteModel | None) -> list[Parts]:
         """What taste, text and popularity say for each user; without a model all that taste says is 0."""
@@ -93,12 +95,12 @@ class Judge:
         )
 
 
-def _texts(vectors: Vectors, weighed: _Weighed) -> _Text | None:
+def _texts(vectors: Vectors, rarity: _Text, weighed: _Weighed) -> _Text | None:
     known = [(column, weight) for column, weight in weighed if weight and vectors[column].any()]
     if not known:
         return None
     history = vectors[[column for column, _ in known]]
-    return text_scores(vectors, history, np.array([weight for _, weight in known]))
+    return rarity * text_scores(vectors, history, np.array([weight for _, weight in known]))
 
 
 def _matrix(model: TasteModel) -> "sparse.csr_array":

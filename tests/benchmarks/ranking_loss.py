@@ -21,6 +21,7 @@ from ingest.settings import Settings, load_settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.model import centred_rows
+from ingest.taste.rarity import rarities
 from ingest.weights import event_weights, saturated
 from serving.evaluate.experiment import read_events
 from serving.evaluate.metrics import bootstrap, ndcg
@@ -68,6 +69,7 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     n, place = len(trial.items), trial.place
     matrix = collect(trial.items, histories.values(), catalogue.ledger.events.newest(), settings).matrix
     unit = centred_rows(text)
+    rarity = rarities(unit)
     trained = ease(matrix, unit, ridge=settings.taste_ridge, text_share=settings.taste_text_share, k=n - 1)
     dense = np.zeros((n, n), dtype=np.float32)
     np.put_along_axis(dense, trained.indices.astype(np.int64), trained.weights, axis=1)
@@ -84,7 +86,7 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
         query = np.clip(query, -1, 1)
         query /= max(float(np.linalg.norm(query)), 1e-12)
         score = dense @ query.astype(np.float32) + weights.prior * prior
-        score += weights.text * text_scores(unit, unit[columns], worth)
+        score += weights.text * rarity * text_scores(unit, unit[columns], worth)
         lists[row] = best(score.astype(np.float64), trial.seen[row], CUTOFF)
     return lists
 

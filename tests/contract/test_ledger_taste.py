@@ -158,3 +158,28 @@ def test_histories_are_read_whole_one_user_after_another(ledger: Ledger, monkeyp
     assert found == [["u2", "u1"], ["v1"], ["w5", "w4", "w3", "w2", "w1", "w0"]]
     assert [[e.event_id for e in h] for h in ledger.events.histories(most=2)][-1] == ["w1", "w0"]
     assert ledger.events.newest() == noon
+
+
+@pytest.mark.usefixtures("items")
+def test_rarities_are_replaced_and_read_only_when_they_changed(ledger: Ledger) -> None:
+    assert ledger.taste.rarities_since("") is None
+    ledger.taste.keep_rarities({"a": 0.5, "b": 2.0, "nobody": 1.0})
+    changed = ledger.taste.rarities_since("")
+    assert changed is not None
+    stamp, found = changed
+    assert found == {"a": 0.5, "b": 2.0}
+    ledger.taste.keep_rarities({"a": 0.5, "b": 2.0 + 1e-6})
+    assert ledger.taste.rarities_since(stamp) is None
+    ledger.taste.keep_rarities({"b": 3.0, "c": 1.0})
+    changed = ledger.taste.rarities_since(stamp)
+    assert changed is not None
+    assert changed[1] == {"b": 3.0, "c": 1.0}
+
+
+@pytest.mark.usefixtures("items")
+def test_a_deleted_item_has_no_rarity(ledger: Ledger) -> None:
+    ledger.taste.keep_rarities({"a": 0.5, "b": 2.0})
+    delete(ledger, "a")
+    changed = ledger.taste.rarities_since("")
+    assert changed is not None
+    assert changed[1] == {"b": 2.0}
