@@ -75,10 +75,10 @@ def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport
     trained = train(interactions, text, settings)
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
-    ledger.taste.keep_usual(found)
-    ledger.taste.keep_rarities(dict(zip(item_ids, rarities(centred_rows(text)).tolist(), strict=True)))
+    ledger.learned.keep_usual(found)
+    ledger.learned.keep_rarities(dict(zip(item_ids, rarities(centred_rows(text)).tolist(), strict=True)))
     if blend is not None:
-        ledger.taste.keep_blend(blend)
+        ledger.learned.keep_blend(blend)
     report = TrainReport(
         items=len(item_ids),
         users=interactions.users,

@@ -22,6 +22,7 @@ class Learned:
         self._settings = settings
         self._rarities: Mapping[str, float] = {}
         self._stamp = ""
+        self._rarities_until: float | None = None
         self._fresh_until: float | None = None
 
     def weights(self) -> BlendWeights:
@@ -36,17 +37,18 @@ class Learned:
 
     def rarities(self) -> Mapping[str, float]:
         """What the text scores of items are multiplied by; 1 for those that are not in it."""
-        self._refresh()
+        if self._rarities_until is None or self._clock() >= self._rarities_until:
+            changed = self._ledger.learned.rarities_since(self._stamp)
+            if changed is not None:
+                self._stamp, self._rarities = changed
+            self._rarities_until = self._clock() + self._seconds
         return self._rarities
 
     def _refresh(self) -> None:
         if self._fresh_until is not None and self._clock() < self._fresh_until:
             return
-        self._weights = self._ledger.taste.blend().under(self._given)
-        found = self._ledger.taste.usual().under(self._given)
+        self._weights = self._ledger.learned.blend().under(self._given)
+        found = self._ledger.learned.usual().under(self._given)
         if found != self._settings:
             self._settings = found
-        changed = self._ledger.taste.rarities_since(self._stamp)
-        if changed is not None:
-            self._stamp, self._rarities = changed
         self._fresh_until = self._clock() + self._seconds

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
 from ingest.items import Item, StoredItem, item_from_json, item_to_json
 from ingest.store.database import Database, chunks, moment, now
+from ingest.store.learned import forget_rarities
 from ingest.store.pending import PendingStore
 from ingest.store.tables import items, set_aside
 from ingest.store.taste import forget_taste
@@ -126,7 +127,9 @@ class ItemStore:
                         "deleted_at": stamp,
                     }
                 )
-            forget_taste(connection, [str(row["item_id"]) for row in rows])
+            gone = [str(row["item_id"]) for row in rows]
+            forget_taste(connection, gone)
+            forget_rarities(connection, gone)
             self._commit_changes(connection, rows, job_id, due_in, removes=True)
         return outcomes
 

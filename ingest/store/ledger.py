@@ -14,12 +14,13 @@ from ingest.store.generations import GenerationStore
 from ingest.store.items import ItemStore
 from ingest.store.journal import JobStore, RecommendationLog, RejectStore
 from ingest.store.keys import KeyStore
+from ingest.store.learned import LearnedStore
 from ingest.store.leases import LeaseStore
 from ingest.store.pending import PendingStore
 from ingest.store.placements import PlacementStore
 from ingest.store.residue import residue
 from ingest.store.schema import ensure_current
-from ingest.store.tables import events, items, placements, recommendations, taste, vectors
+from ingest.store.tables import events, items, placements, rarities, recommendations, taste, vectors
 from ingest.store.taste import TasteStore
 from ingest.store.tombstones import Tombstones
 from ingest.store.users import UserStore
@@ -37,6 +38,7 @@ class Ledger:
         stones = Tombstones(database)
         self.events = EventStore(database, stones)
         self.taste = TasteStore(database)
+        self.learned = LearnedStore(database)
         self.users = UserStore(database, stones)
         self.keys = KeyStore(database)
         self.jobs = JobStore(database)
@@ -54,7 +56,7 @@ class Ledger:
 
         False when another process kept SQLite from emptying its log.
         """
-        self._database.vacuum(events, recommendations, items, vectors, taste, placements)
+        self._database.vacuum(events, recommendations, items, vectors, taste, rarities, placements)
         return self._database.empty_log()
 
     def dump(self, open_table: OpenTable) -> dict[str, int]:

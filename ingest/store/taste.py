@@ -1,7 +1,6 @@
-"""What trainings found, in the ledger: a small number for each item, the weights that point at it, and its rarity."""
+"""Item-item weights in the ledger: a small number for each item, and the weights that point at it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from typing import Any, Protocol
 
@@ -12,16 +11,11 @@ from sqlalchemy import Connection, delete, func, select
 
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import SparseVector
-from ingest.scoring import BlendWeights
 from ingest.store.database import Database, chunks, now
 from ingest.store.prepared import PreparedIn
-from ingest.store.tables import items, meta, placements, positions, rarities, taste, vectors
-from ingest.weights import Usual
+from ingest.store.tables import items, meta, placements, positions, taste, vectors
 
 _PLACED = "taste_placed"
-_BLEND = "taste_blend"
-_USUAL = "taste_usual"
-_RARITIES = "taste_rarities"  # when they were written
 _TOLERANCE = 1e-3  # of an item's largest weight: a training that moves less is not worth an update of the index
 _ROWS_PER_COMMIT = 500
 
@@ -45,7 +39,7 @@ class Trained(Protocol):
 
 
 class TasteStore:
-    """The positions, taste and rarities tables."""
+    """The positions and taste tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -115,60 +109,6 @@ class TasteStore:
             value = orjson.dumps(standing | {generation: until}).decode()
             self._database.upsert(connection, meta, [{"key": _PLACED, "value": value}])
 
-    def keep_blend(self, weights: BlendWeights) -> None:
-        """Write down what a training found best beside the taste."""
-        value = orjson.dumps(asdict(weights)).decode()
-        with self._database.write() as connection:
-            self._database.upsert(connection, meta, [{"key": _BLEND, "value": value}])
-
-    def blend(self) -> BlendWeights:
-        """What the last training found; the defaults where none did."""
-        with self._database.read() as connection:
-            stored = connection.execute(select(meta.c.value).where(meta.c.key == _BLEND)).scalar()
-        return BlendWeights(**orjson.loads(stored)) if stored else BlendWeights()
-
-    def keep_usual(self, found: Usual) -> None:
-        """Write down what a training found usual in the catalogue."""
-        value = orjson.dumps(asdict(found)).decode()
-        with self._database.write() as connection:
-            self._database.upsert(connection, meta, [{"key": _USUAL, "value": value}])
-
-    def usual(self) -> Usual:
-        """What the last training found usual; nothing where none did."""
-        with self._database.read() as connection:
-            stored = connection.execute(select(meta.c.value).where(meta.c.key == _USUAL)).scalar()
-        return Usual(**orjson.loads(stored)) if stored else Usual()
-
-    def keep_rarities(self, found: Mapping[str, float]) -> None:
-        """Write down how far the texts of items stand apart, and drop what is not in it.
-
-        What differs by less than a thousandth counts as the same; items that were deleted meanwhile get none.
-        """
-        with self._database.read() as connection:
-            standing = _rarities(connection)
-        changed = {item_id: value for item_id, value in found.items() if not _near(value, standing.get(item_id))}
-        others = sorted(standing.keys() - found.keys())
-        if not changed and not others:
-            return
-        for some in chunks(changed, _ROWS_PER_COMMIT):
-            with self._database.write() as connection:
-                alive = _alive(connection, some)
-                rows = [{"item_id": item_id, "rarity": changed[item_id]} for item_id in some if item_id in alive]
-                self._database.upsert(connection, rarities, rows)
-        with self._database.write() as connection:
-            for some in chunks(others):
-                connection.execute(delete(rarities).where(rarities.c.item_id.in_(some)))
-            stamp = str(connection.execute(select(now())).scalar_one())
-            self._database.upsert(connection, meta, [{"key": _RARITIES, "value": stamp}])
-
-    def rarities_since(self, stamp: str) -> tuple[str, dict[str, float]] | None:
-        """Their stamp and all of them, by item; None when they are still those of `stamp`."""
-        with self._database.read() as connection:
-            found = connection.execute(select(meta.c.value).where(meta.c.key == _RARITIES)).scalar() or ""
-            if found == stamp:
-                return None
-            return found, _rarities(connection)
-
     def texts(self, generation: str, fingerprint: str) -> Iterator[list[tuple[str, Vectors | None]]]:
         """The items that stand in a generation with their remembered vectors, not centred, in order, by pages."""
         last = ""
@@ -187,7 +127,7 @@ class TasteStore:
     def _write(self, rows: Mapping[str, tuple[bytes, bytes]]) -> list[str]:
         with self._database.write() as connection:
             self._database.lock(connection, "taste")
-            alive = _alive(connection, rows)
+            alive = alive_among(connection, rows)
             stored = map(tuple, _WEIGHTS.rows(connection, list(rows)))
             standing = {item_id: (there, weights) for item_id, there, weights in stored}
             empty = (b"", b"")
@@ -214,10 +154,9 @@ class TasteStore:
 
 
 def forget_taste(connection: Connection, item_ids: Sequence[str]) -> None:
-    """Drop the weights and rarities of items inside the transaction that deletes them."""
+    """Drop the weights of items inside the transaction that deletes them."""
     for some in chunks(item_ids):
         connection.execute(delete(taste).where(taste.c.item_id.in_(some)))
-        connection.execute(delete(rarities).where(rarities.c.item_id.in_(some)))
 
 
 def _give_positions(database: Database, connection: Connection, item_ids: Sequence[str]) -> None:
@@ -235,18 +174,10 @@ def _blobs(numbers: NDArray[np.int64], weights: Vectors) -> tuple[bytes, bytes]:
     return numbers[order].astype("<u4").tobytes(), weights[order].astype("<f4").tobytes()
 
 
-def _alive(connection: Connection, item_ids: Iterable[str]) -> set[str]:
+def alive_among(connection: Connection, item_ids: Iterable[str]) -> set[str]:
     """Those of the items that are not deleted; nobody deletes them before this transaction ends."""
     present = select(items.c.item_id).where(items.c.item_id.in_(list(item_ids)), items.c.deleted_at.is_(None))
     return set(connection.execute(present.with_for_update()).scalars())
-
-
-def _rarities(connection: Connection) -> dict[str, float]:
-    return {row.item_id: row.rarity for row in connection.execute(select(rarities))}
-
-
-def _near(value: float, standing: float | None) -> bool:
-    return standing is not None and abs(value - standing) <= _TOLERANCE * standing
 
 
 def _same(one: tuple[bytes, bytes], other: tuple[bytes, bytes]) -> bool:

@@ -87,7 +87,7 @@ def evaluate(
             if name in chosen:
                 lists[name], notes[name] = _ask_baseline(name, fits[name], trial, bars)
         results = _judged(catalogue, trial, lists, notes, bars)
-        learned = catalogue.ledger.taste.blend().under(catalogue.settings)
+        learned = catalogue.ledger.learned.blend().under(catalogue.settings)
     return Report(
         split=split.kind,
         split_description=split.description,

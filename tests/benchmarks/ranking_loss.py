@@ -61,8 +61,8 @@ def served(catalogue: Catalogue, trial: Trial) -> np.ndarray:
 
 def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) -> np.ndarray:
     """The same score over every item, from fp32 vectors and all weights."""
-    settings = catalogue.ledger.taste.usual().under(catalogue.settings)
-    weights = catalogue.ledger.taste.blend().under(settings)
+    settings = catalogue.ledger.learned.usual().under(catalogue.settings)
+    weights = catalogue.ledger.learned.blend().under(settings)
     histories = defaultdict(list)
     for event in split.train:
         histories[event.user_id].append(event)

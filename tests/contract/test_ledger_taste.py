@@ -119,16 +119,16 @@ def test_how_far_a_generation_carries_the_weights_is_remembered(ledger: Ledger) 
 
 
 def test_what_is_usual_is_kept(ledger):
-    assert ledger.taste.usual() == Usual()
-    ledger.taste.keep_usual(Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0}))
-    assert ledger.taste.usual() == Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0})
+    assert ledger.learned.usual() == Usual()
+    ledger.learned.keep_usual(Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0}))
+    assert ledger.learned.usual() == Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0})
 
 
 def test_what_a_training_found_for_blends_is_kept(ledger):
-    assert ledger.taste.blend() == BlendWeights()
-    ledger.taste.keep_blend(BlendWeights(text=0.2, prior=0.1))
-    ledger.taste.keep_blend(BlendWeights(text=0.4, prior=0.0))
-    assert ledger.taste.blend() == BlendWeights(text=0.4, prior=0.0)
+    assert ledger.learned.blend() == BlendWeights()
+    ledger.learned.keep_blend(BlendWeights(text=0.2, prior=0.1))
+    ledger.learned.keep_blend(BlendWeights(text=0.4, prior=0.0))
+    assert ledger.learned.blend() == BlendWeights(text=0.4, prior=0.0)
 
 
 def test_the_items_of_a_generation_are_read_with_their_vectors(ledger: Ledger) -> None:
@@ -162,24 +162,24 @@ def test_histories_are_read_whole_one_user_after_another(ledger: Ledger, monkeyp
 
 @pytest.mark.usefixtures("items")
 def test_rarities_are_replaced_and_read_only_when_they_changed(ledger: Ledger) -> None:
-    assert ledger.taste.rarities_since("") is None
-    ledger.taste.keep_rarities({"a": 0.5, "b": 2.0, "nobody": 1.0})
-    changed = ledger.taste.rarities_since("")
+    assert ledger.learned.rarities_since("") is None
+    ledger.learned.keep_rarities({"a": 0.5, "b": 2.0, "nobody": 1.0})
+    changed = ledger.learned.rarities_since("")
     assert changed is not None
     stamp, found = changed
     assert found == {"a": 0.5, "b": 2.0}
-    ledger.taste.keep_rarities({"a": 0.5, "b": 2.0 + 1e-6})
-    assert ledger.taste.rarities_since(stamp) is None
-    ledger.taste.keep_rarities({"b": 3.0, "c": 1.0})
-    changed = ledger.taste.rarities_since(stamp)
+    ledger.learned.keep_rarities({"a": 0.5, "b": 2.0 + 1e-6})
+    assert ledger.learned.rarities_since(stamp) is None
+    ledger.learned.keep_rarities({"b": 3.0, "c": 1.0})
+    changed = ledger.learned.rarities_since(stamp)
     assert changed is not None
     assert changed[1] == {"b": 3.0, "c": 1.0}
 
 
 @pytest.mark.usefixtures("items")
 def test_a_deleted_item_has_no_rarity(ledger: Ledger) -> None:
-    ledger.taste.keep_rarities({"a": 0.5, "b": 2.0})
+    ledger.learned.keep_rarities({"a": 0.5, "b": 2.0})
     delete(ledger, "a")
-    changed = ledger.taste.rarities_since("")
+    changed = ledger.learned.rarities_since("")
     assert changed is not None
     assert changed[1] == {"b": 2.0}

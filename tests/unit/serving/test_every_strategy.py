@@ -115,7 +115,7 @@ def test_every_page_keeps_what_was_asked(strategy, catalogue, past, asked, inlin
         if trained:
             train_live(akin.settings, akin.ledger)
             # So few items have no rarities of their own.
-            akin.ledger.taste.keep_rarities({one.item_id: 0.5 + n / 10 for n, one in enumerate(catalogue)})
+            akin.ledger.learned.keep_rarities({one.item_id: 0.5 + n / 10 for n, one in enumerate(catalogue)})
             place_taste(akin.ledger, akin.index)
         history = parse_inline_history([{"item_id": f"i{n}", "type": t} for _, n, t in past], akin.settings)
         who = {"history": history} if inline else {"user_id": "ann"}

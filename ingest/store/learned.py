@@ -1,0 +1,94 @@
+"""What a training learned beside the weights of items, in the ledger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import orjson
+from sqlalchemy import Connection, delete, select
+
+from ingest.scoring import BlendWeights
+from ingest.store.database import Database, chunks, now
+from ingest.store.tables import meta, rarities
+from ingest.store.taste import alive_among
+from ingest.weights import Usual
+
+_BLEND = "taste_blend"
+_USUAL = "taste_usual"
+_RARITIES = "taste_rarities"  # when they were written
+_TOLERANCE = 1e-3
+_ROWS_PER_COMMIT = 500
+
+
+class LearnedStore:
+    """The rarities table, and what else is learned as rows of the meta table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep_blend(self, weights: BlendWeights) -> None:
+        """Write down what a training found best beside the taste."""
+        value = orjson.dumps(asdict(weights)).decode()
+        with self._database.write() as connection:
+            self._database.upsert(connection, meta, [{"key": _BLEND, "value": value}])
+
+    def blend(self) -> BlendWeights:
+        """What the last training found; the defaults where none did."""
+        with self._database.read() as connection:
+            stored = connection.execute(select(meta.c.value).where(meta.c.key == _BLEND)).scalar()
+        return BlendWeights(**orjson.loads(stored)) if stored else BlendWeights()
+
+    def keep_usual(self, found: Usual) -> None:
+        """Write down what a training found usual in the catalogue."""
+        value = orjson.dumps(asdict(found)).decode()
+        with self._database.write() as connection:
+            self._database.upsert(connection, meta, [{"key": _USUAL, "value": value}])
+
+    def usual(self) -> Usual:
+        """What the last training found usual; nothing where none did."""
+        with self._database.read() as connection:
+            stored = connection.execute(select(meta.c.value).where(meta.c.key == _USUAL)).scalar()
+        return Usual(**orjson.loads(stored)) if stored else Usual()
+
+    def keep_rarities(self, found: Mapping[str, float]) -> None:
+        """Write down how far the texts of items stand apart, and drop what is not in it.
+
+        What differs by less than a thousandth counts as the same; items that were deleted meanwhile get none.
+        """
+        with self._database.read() as connection:
+            standing = _rarities(connection)
+        changed = {item_id: value for item_id, value in found.items() if not _near(value, standing.get(item_id))}
+        others = sorted(standing.keys() - found.keys())
+        if not changed and not others:
+            return
+        for some in chunks(changed, _ROWS_PER_COMMIT):
+            with self._database.write() as connection:
+                alive = alive_among(connection, some)
+                rows = [{"item_id": item_id, "rarity": changed[item_id]} for item_id in some if item_id in alive]
+                self._database.upsert(connection, rarities, rows)
+        with self._database.write() as connection:
+            for some in chunks(others):
+                connection.execute(delete(rarities).where(rarities.c.item_id.in_(some)))
+            stamp = str(connection.execute(select(now())).scalar_one())
+            self._database.upsert(connection, meta, [{"key": _RARITIES, "value": stamp}])
+
+    def rarities_since(self, stamp: str) -> tuple[str, dict[str, float]] | None:
+        """Their stamp and all of them, by item; None when they are still those of `stamp`."""
+        with self._database.read() as connection:
+            found = connection.execute(select(meta.c.value).where(meta.c.key == _RARITIES)).scalar() or ""
+            if found == stamp:
+                return None
+            return found, _rarities(connection)
+
+
+def forget_rarities(connection: Connection, item_ids: Sequence[str]) -> None:
+    """Drop the rarities of items inside the transaction that deletes them."""
+    for some in chunks(item_ids):
+        connection.execute(delete(rarities).where(rarities.c.item_id.in_(some)))
+
+
+def _rarities(connection: Connection) -> dict[str, float]:
+    return dict(map(tuple, connection.execute(select(rarities.c.item_id, rarities.c.rarity))))
+
+
+def _near(value: float, standing: float | None) -> bool:
+    return standing is not None and abs(value - standing) <= _TOLERANCE * standing
