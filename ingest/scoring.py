@@ -20,7 +20,7 @@ class BlendWeights:
     Popularity is recent by `half_life_days`: an event counts half after so many days before the newest.
     """
 
-    text: float = 0.05
+    text: float = 0.08
     prior: float = 0.0
     interests_prior: float = 0.0
     half_life_days: float = 14.0

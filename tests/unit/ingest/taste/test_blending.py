@@ -103,4 +103,4 @@ def test_the_sample_is_bounded_and_the_same_whatever_the_order():
 
 
 def test_the_present_weights_are_a_value():
-    assert BlendWeights() == BlendWeights(text=0.05, prior=0.0, interests_prior=0.0, half_life_days=14.0)
+    assert BlendWeights() == BlendWeights(text=0.08, prior=0.0, interests_prior=0.0, half_life_days=14.0)
