@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
+from billiard import pool as billiard_pool
 from billiard.process import current_process
 from celery import Celery, signals
 from celery.beat import Scheduler, Service
@@ -19,6 +20,8 @@ from workers.tasks import register
 from workers.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
+
+UNREAD_SECONDS = 5  # until a process of the pool ends although the worker has not read its last result
 
 OpenResources = Callable[[], AbstractContextManager[Resources]]
 
@@ -64,6 +67,11 @@ def run_worker(
         signals.worker_process_init.connect(lambda **_: pin_process(concurrency), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: resources.close(), weak=False)
     signals.worker_shutdown.connect(lambda **_: resources.close(), weak=False)
+    # A worker that is told to stop forgets a task it has only just given out, and its process would wait half a minute
+    # for it to read the result. What the process did stays done, and the message is given out again.
+    billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(
+        UNREAD_SECONDS / billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+    )
     app.set_current()
     app.set_default()
     name = f"akin-{os.getpid()}@{socket.gethostname()}"

@@ -1,14 +1,19 @@
 """SIGTERM under load: what is under way is finished, nothing is lost, and the exit status is 0."""
 
+import os
 import random
+import signal
 import threading
 import time
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cluster import Cluster
 from tests.faults.writers import Writer
 from tests.final_state import check_final_state
+from tests.processes import Program
 
 
 @pytest.mark.timeout(240)
@@ -25,18 +30,51 @@ def test_programs_that_are_told_to_stop_under_load_lose_nothing(installation: Cl
     thread = threading.Thread(target=writer.run, args=(stop,))
     thread.start()
 
-    slowest = 0.0
+    took: dict[str, float] = {}
     for program in programs:
         time.sleep(1)
         began = time.monotonic()
         assert program.terminate() == 0, program.said()
-        slowest = max(slowest, time.monotonic() - began)
+        took[program.name] = time.monotonic() - began
         program.start()
     stop.set()
     thread.join()
 
     assert writer.failure is None
-    assert slowest <= 30
+    slowest = max(took, key=lambda name: took[name])
+    assert took[slowest] <= 30, f"{took}; {installation.said()}"
     installation.wait_until_quiet(60)
     check_final_state(installation.settings(), writer.model)
-    print(f"slowest stop {slowest:.1f} s, {writer.acknowledged} acknowledged, 0 lost")
+    print(f"slowest stop {took[slowest]:.1f} s ({slowest}), {writer.acknowledged} acknowledged, 0 lost")
+
+
+@pytest.mark.timeout(240)
+def test_a_task_that_was_only_just_given_out_does_not_hold_up_the_stop(installation: Cluster) -> None:
+    # The worker forgets a task that its process has not yet said it began. That process then finishes it and waits
+    # for somebody to read the result, which nobody does: half a minute by billiard's own measure.
+    worker = installation.start_worker("--concurrency", "1")
+    installation.start_beat()
+    installation.start_api()
+    installation.wait_until_ready()
+    url = f"{installation.urls[0]}/v1/items"
+    httpx.put(f"{url}/first", json={"title": "a first text"}).raise_for_status()
+    installation.wait_until_quiet()
+
+    (process,) = children(worker)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        httpx.put(f"{url}/second", json={"title": "another text"}).raise_for_status()
+        time.sleep(2)  # nothing outside tells when the worker has given it out
+        assert worker.process is not None
+        worker.process.terminate()
+        time.sleep(1)
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    assert worker.process.wait(20) == 0
+
+
+def children(program: Program) -> list[int]:
+    assert program.process is not None
+    tasks = Path(f"/proc/{program.process.pid}/task")
+    return [int(pid) for file in tasks.glob("*/children") for pid in file.read_text().split()]
