@@ -31,7 +31,7 @@ from ingest.store.database import chunks
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.placements import Placement
 from ingest.store.records import Generation
-from ingest.train import Texts, train_taste
+from ingest.train import TextPages, train_taste
 
 PAGE = 512
 MEAN_SAMPLE = 2_000
@@ -170,7 +170,7 @@ def _vectors(
     return known
 
 
-def _texts(settings: Settings, ledger: Ledger, generation: Generation) -> Texts:
+def _texts(settings: Settings, ledger: Ledger, generation: Generation) -> TextPages:
     for documents in _pages(settings, ledger):
         vectors = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
         yield [(d.item.item_id, vectors.get(d.content_hash)) for d in documents]

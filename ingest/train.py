@@ -23,10 +23,11 @@ from ingest.weights import usual
 
 if TYPE_CHECKING:
     from ingest.taste.model import TooFewEvents
+    from ingest.taste.texts import Texts
 
 logger = logging.getLogger(__name__)
 
-Texts = Iterable[list[tuple[str, Vectors | None]]]  # pages of items with their text vectors, not centred
+TextPages = Iterable[list[tuple[str, Vectors | None]]]  # pages of items with their text vectors, not centred
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def train_live(settings: Settings, ledger: Ledger) -> TrainReport:
     return train_taste(settings, ledger, ledger.taste.texts(live.name, live.fingerprint))
 
 
-def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport:
+def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainReport:
     """Learn from all events which items go together, and keep that in the ledger.
 
     With too few events nothing is learned, and what was learned from events that are gone is dropped. Up to
@@ -63,20 +64,21 @@ def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport
     """
     # Only where weights are trained should anybody wait for scipy to load.
     from ingest.taste.interactions import collect  # noqa: PLC0415
-    from ingest.taste.model import TasteModel, centred_rows, no_model, train  # noqa: PLC0415
-    from ingest.taste.rarity import rarities  # noqa: PLC0415
+    from ingest.taste.model import TasteModel, no_model, train  # noqa: PLC0415
+    from ingest.taste.texts import Texts  # noqa: PLC0415
 
     started = time.monotonic()
-    item_ids, text = _texts(texts, settings.taste_dense_items)
+    item_ids, text = _read(pages, settings.taste_dense_items)
+    texts = Texts(text)
     found = usual(ledger.events.histories(), settings)
     settings = found.under(settings)
-    blend = _learn(settings, ledger, item_ids, text)
+    blend = _learn(settings, ledger, item_ids, texts)
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.newest(), settings)
-    trained = train(interactions, text, settings)
+    trained = train(interactions, texts, settings)
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
     ledger.learned.keep_usual(found)
-    ledger.learned.keep_rarities(dict(zip(item_ids, rarities(centred_rows(text)).tolist(), strict=True)))
+    ledger.learned.keep_rarities(dict(zip(item_ids, texts.rarity.tolist(), strict=True)))
     if blend is not None:
         ledger.learned.keep_blend(blend)
     report = TrainReport(
@@ -92,7 +94,7 @@ def train_taste(settings: Settings, ledger: Ledger, texts: Texts) -> TrainReport
     return report
 
 
-def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], text: Vectors) -> BlendWeights | None:
+def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Texts") -> BlendWeights | None:
     """What text and recent popularity are worth; None where the settings say it, or too few users do."""
     from ingest.taste.blending import learn  # noqa: PLC0415
     from ingest.taste.cuts import SHARE  # noqa: PLC0415
@@ -101,7 +103,7 @@ def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], text: Vector
         return None
     events = ledger.events
     since = events.moment_of_share(1 - SHARE)
-    return learn(item_ids, text, events.histories, settings, newest=events.newest(), since=since)
+    return learn(item_ids, texts, events.histories, settings, newest=events.newest(), since=since)
 
 
 def place_taste(ledger: Ledger, index: Index) -> int:
@@ -129,7 +131,7 @@ def place_taste(ledger: Ledger, index: Index) -> int:
     return count
 
 
-def _texts(pages: Texts, most: int) -> tuple[list[str], Vectors]:
+def _read(pages: TextPages, most: int) -> tuple[list[str], Vectors]:
     """The ids, and `(items, d) float32` with zero rows where there is no vector; no columns above `most` items."""
     item_ids: list[str] = []
     found: dict[int, Vectors] = {}

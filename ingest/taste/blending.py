@@ -11,7 +11,6 @@ from itertools import product
 
 import numpy as np
 
-from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.scoring import BlendWeights, Scores
 from ingest.settings import Settings
@@ -19,6 +18,7 @@ from ingest.taste.cuts import Cut
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.model import TasteModel, train
+from ingest.taste.texts import Texts
 
 TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 PRIOR_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -30,7 +30,7 @@ Score = Callable[[Parts, BlendWeights], Scores]
 
 def learn(
     item_ids: Sequence[str],
-    text: Vectors,
+    texts: Texts,
     histories: Callable[[], Iterable[Sequence[Event]]],
     settings: Settings,
     *,
@@ -46,10 +46,10 @@ def learn(
         cuts.append(Cut(item_ids, newest, settings, since=since))
     samples, with_taste = [], False
     for cut in cuts:
-        trained = train(collect(item_ids, cut.training(histories()), cut.newest, settings), text, settings)
+        trained = train(collect(item_ids, cut.training(histories()), cut.newest, settings), texts, settings)
         model = trained if isinstance(trained, TasteModel) else None
         with_taste |= model is not None
-        samples.append(Judge(cut, text, settings).parts(model))
+        samples.append(Judge(cut, texts, settings).parts(model))
     return learn_blend(samples, settings, with_taste=with_taste)
 
 

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ingest.encoder.protocol import Vectors
 from ingest.scoring import BlendWeights, Scores, text_scores
 from ingest.settings import Settings
 from ingest.taste.cuts import Cut, HeldOut
-from ingest.taste.model import TasteModel, centred_rows
-from ingest.taste.rarity import rarities
+from ingest.taste.model import TasteModel
+from ingest.taste.texts import Texts
 from ingest.weights import event_weights, saturated
 
 HALF_LIVES = (0.25, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)  # days
@@ -53,20 +52,18 @@ class Parts:
 class Judge:
     """Asks the drawn users of a cut; what does not depend on the trained weights is computed once.
 
-    `text` is `(items, d) float32`, not centred. Users without a known event in what is left are passed over. Memory: 4
+    `texts` are in the order of the cut's items. Users without a known event in what is left are passed over. Memory: 4
     bytes for each user and item, where items have texts.
     """
 
-    def __init__(self, cut: Cut, text: Vectors, settings: Settings) -> None:
+    def __init__(self, cut: Cut, texts: Texts, settings: Settings) -> None:
         self._columns = {item_id: column for column, item_id in enumerate(cut.item_ids)}
         searched = cut.newest is not None and settings.prior_half_life_days is None
         lives = HALF_LIVES if searched else (BlendWeights().under(settings).half_life_days,)
         self._priors = {life: cut.priors(life) for life in lives}
         self._popular = np.unique(np.concatenate([_top(values, [], 2 * _POOL) for values in self._priors.values()]))
-        vectors = centred_rows(text)
-        rarity = rarities(vectors).astype(np.float32)
         asked = [(held, self._weighed(held, settings)) for held in cut.users]
-        self._asked = [(held, weighed, _texts(vectors, rarity, weighed)) for held, weighed in asked if weighed]
+        self._asked = [(held, weighed, _text(texts, weighed)) for held, weighed in asked if weighed]
 
     def parts(self, model: TasteModel | None) -> list[Parts]:
         """What taste, text and popularity say for each user; without a model all that taste says is 0."""
@@ -95,12 +92,12 @@ class Judge:
         )
 
 
-def _texts(vectors: Vectors, rarity: _Text, weighed: _Weighed) -> _Text | None:
-    known = [(column, weight) for column, weight in weighed if weight and vectors[column].any()]
+def _text(texts: Texts, weighed: _Weighed) -> _Text | None:
+    known = [(column, weight) for column, weight in weighed if weight and texts.vectors[column].any()]
     if not known:
         return None
-    history = vectors[[column for column, _ in known]]
-    return rarity * text_scores(vectors, history, np.array([weight for _, weight in known]))
+    history = texts.vectors[[column for column, _ in known]]
+    return texts.rarity * text_scores(texts.vectors, history, np.array([weight for _, weight in known]))
 
 
 def _matrix(model: TasteModel) -> "sparse.csr_array":

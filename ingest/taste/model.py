@@ -12,8 +12,7 @@ from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions
 from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.strongest import Strongest
-
-LEAST_TEXTS = 50
+from ingest.taste.texts import Texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +35,10 @@ class TooFewEvents:
     needed: int
 
 
-def train(interactions: Interactions, text: Vectors, settings: Settings) -> TasteModel | TooFewEvents:
+def train(interactions: Interactions, texts: Texts, settings: Settings) -> TasteModel | TooFewEvents:
     """Weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
 
-    `text` is `(items, d) float32` in the order of the interactions' items, zero rows where there is no vector.
+    `texts` are in the order of the interactions' items.
     """
     if interactions.users < settings.taste_least_users:
         return TooFewEvents(users=interactions.users, needed=settings.taste_least_users)
@@ -49,7 +48,7 @@ def train(interactions: Interactions, text: Vectors, settings: Settings) -> Tast
     else:
         incoming = ease(
             interactions.matrix,
-            centred_rows(text),
+            texts.vectors,
             ridge=settings.taste_ridge,
             text_share=settings.taste_text_share,
             k=k,
@@ -60,16 +59,3 @@ def train(interactions: Interactions, text: Vectors, settings: Settings) -> Tast
 def no_model() -> TasteModel:
     """What is known when nothing is: no items and no weights."""
     return TasteModel(item_ids=(), incoming=Strongest(np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32)))
-
-
-def centred_rows(text: Vectors) -> Vectors:
-    """Each row less the mean of the rows that are not zero, at length one; zero rows stay zero.
-
-    With too few rows all are zero: they would say more about their mean than about each other.
-    """
-    known = np.any(text != 0, axis=1)
-    if np.count_nonzero(known) < LEAST_TEXTS:
-        return np.zeros_like(text)
-    shifted = np.where(known[:, np.newaxis], text - text[known].mean(axis=0), 0.0)
-    lengths = np.linalg.norm(shifted, axis=1, keepdims=True)
-    return np.asarray(shifted / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32)  # noqa: PLR2004 - rounding noise

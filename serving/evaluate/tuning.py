@@ -21,6 +21,7 @@ from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.model import TasteModel, train
+from ingest.taste.texts import Texts
 from ingest.weights import usual
 from serving.evaluate.metrics import Floats, bootstrap
 from serving.evaluate.progress import Bars
@@ -90,7 +91,7 @@ class _Search:
         for event in split.train:
             self._histories[event.user_id].append(event)
         self._settings = usual(self._histories.values(), settings).under(settings)
-        self._item_ids, self._text, self._users = item_ids, text, users
+        self._item_ids, self._texts, self._users = item_ids, Texts(text), users
         self._newest = _newest(split.train)
         self._since = _since(split.train) if split.kind == "global" else None
         self._kept: dict[tuple[float, int], tuple[Cut, Judge]] = {}
@@ -146,13 +147,13 @@ class _Search:
         cut, _ = self._cut(self._settings)
         left = [history for history in cut.training(self._histories.values()) if history]
         since = _since([event for history in left for event in history])
-        return learn(self._item_ids, self._text, lambda: left, self._settings, newest=cut.newest, since=since)
+        return learn(self._item_ids, self._texts, lambda: left, self._settings, newest=cut.newest, since=since)
 
     def _parts(self, settings: Settings, model: TasteModel | None = None) -> tuple[list[Parts], TasteModel | None]:
         cut, judge = self._cut(settings)
         if model is None:
             left = self._cut_anew(settings).training(self._histories.values())
-            trained = train(collect(self._item_ids, left, cut.newest, settings), self._text, settings)
+            trained = train(collect(self._item_ids, left, cut.newest, settings), self._texts, settings)
             model = trained if isinstance(trained, TasteModel) else None
         return judge.parts(model), model
 
@@ -162,7 +163,7 @@ class _Search:
             cut = self._cut_anew(settings)
             for _ in cut.training(self._histories.values()):
                 pass
-            self._kept = {key: (cut, Judge(cut, self._text, settings))}
+            self._kept = {key: (cut, Judge(cut, self._texts, settings))}
         return self._kept[key]
 
     def _cut_anew(self, settings: Settings) -> Cut:

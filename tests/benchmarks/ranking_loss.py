@@ -20,8 +20,7 @@ from ingest.scoring import priors, text_scores
 from ingest.settings import Settings, load_settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
-from ingest.taste.model import centred_rows
-from ingest.taste.rarity import rarities
+from ingest.taste.texts import Texts
 from ingest.weights import event_weights, saturated
 from serving.evaluate.experiment import read_events
 from serving.evaluate.metrics import bootstrap, ndcg
@@ -68,8 +67,8 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
         histories[event.user_id].append(event)
     n, place = len(trial.items), trial.place
     matrix = collect(trial.items, histories.values(), catalogue.ledger.events.newest(), settings).matrix
-    unit = centred_rows(text)
-    rarity = rarities(unit)
+    texts = Texts(text)
+    unit, rarity = texts.vectors, texts.rarity
     trained = ease(matrix, unit, ridge=settings.taste_ridge, text_share=settings.taste_text_share, k=n - 1)
     dense = np.zeros((n, n), dtype=np.float32)
     np.put_along_axis(dense, trained.indices.astype(np.int64), trained.weights, axis=1)

@@ -10,6 +10,7 @@ from ingest.scoring import BlendWeights
 from ingest.settings import Settings
 from ingest.taste.blending import learn
 from ingest.taste.cuts import SAMPLE, Cut
+from ingest.taste.texts import Texts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ITEMS = [f"i{n}" for n in range(60)]
@@ -21,7 +22,7 @@ def learned(histories, text=None, **settings):
     since = sorted(times)[int(0.8 * len(times))] if times else None
     text = np.zeros((len(ITEMS), 0), np.float32) if text is None else text
     newest = max(times, default=None)
-    return learn(ITEMS, text, lambda: histories, settings, newest=newest, since=since)
+    return learn(ITEMS, Texts(text), lambda: histories, settings, newest=newest, since=since)
 
 
 def history(user, items, at=lambda n: None):

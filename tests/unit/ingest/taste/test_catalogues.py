@@ -11,6 +11,7 @@ from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.judge import HALF_LIVES, Judge
 from ingest.taste.model import TasteModel, train
+from ingest.taste.texts import Texts
 from tests.catalogues import KINDS, drawn, times
 
 SLACK = 0.9  # a few hundred users: a mean of theirs is known to some hundredths
@@ -32,11 +33,12 @@ def measured(name):
     test = Cut(item_ids, max(times(histories), default=None), settings, since=since_share(histories), sample=1_000)
     known = [history for history in test.training(histories) if history]
     arguments = {"newest": test.newest, "since": since_share(known)}
-    weights = learn(item_ids, text, lambda: known, settings, **arguments) or BlendWeights()
+    texts = Texts(text)
+    weights = learn(item_ids, texts, lambda: known, settings, **arguments) or BlendWeights()
     interactions = collect(item_ids, known, test.newest, settings)
-    judge = Judge(test, text, settings)
+    judge = Judge(test, texts, settings)
 
-    blend = mean_gain(judge, train(interactions, text, settings), lambda parts: blended(parts, weights))
+    blend = mean_gain(judge, train(interactions, texts, settings), lambda parts: blended(parts, weights))
 
     lives = HALF_LIVES if test.newest else (weights.half_life_days,)
     popular = max(mean_gain(judge, None, lambda parts, life=life: parts.prior(life)) for life in lives)

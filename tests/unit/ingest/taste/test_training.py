@@ -12,9 +12,10 @@ from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions, collect
-from ingest.taste.model import TasteModel, TooFewEvents, centred_rows, train
+from ingest.taste.model import TasteModel, TooFewEvents, train
 from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.strongest import strongest
+from ingest.taste.texts import Texts, centred_rows
 
 SETTINGS = Settings(taste_least_users=1, taste_neighbours=50)
 NEWEST = datetime(2024, 5, 1, tzinfo=UTC)
@@ -103,8 +104,8 @@ def test_neighbours_are_shrunk_cosines():
 def test_the_catalogue_decides_how_weights_are_trained():
     interactions = Interactions(item_ids=tuple("abcdef"), matrix=random_matrix(20, 6), events=20)
     text = random_text(6)
-    small = train(interactions, text, SETTINGS)
-    large = train(interactions, text, SETTINGS.model_copy(update={"taste_dense_items": 5}))
+    small = train(interactions, Texts(text), SETTINGS)
+    large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}))
     assert isinstance(small, TasteModel)
     assert isinstance(large, TasteModel)
     assert small.incoming.weights.shape == large.incoming.weights.shape == (6, 5)
@@ -113,12 +114,12 @@ def test_the_catalogue_decides_how_weights_are_trained():
 
 def test_too_few_users_are_no_error():
     interactions = Interactions(item_ids=("a", "b"), matrix=random_matrix(3, 2, density=1.0), events=6)
-    assert train(interactions, random_text(2), Settings()) == TooFewEvents(users=3, needed=100)
+    assert train(interactions, Texts(random_text(2)), Settings()) == TooFewEvents(users=3, needed=100)
 
 
 def test_a_catalogue_of_one_item_has_nothing_to_point_at_it():
     interactions = Interactions(item_ids=("a",), matrix=sparse.csr_array(np.ones((2, 1), np.float32)), events=2)
-    model = train(interactions, random_text(1), SETTINGS)
+    model = train(interactions, Texts(random_text(1)), SETTINGS)
     assert [(item_id, weights.tolist()) for item_id, _, weights in model.rows()] == [("a", [0.0])]
 
 
