@@ -29,6 +29,7 @@ _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
 _LOCKED_SECONDS = 30  # how long SQLite waits for another writer
 _DAMAGED = ("malformed", "not a database")  # how SQLite says it
 IDS_PER_STATEMENT = 1_000  # well under SQLite's and PostgreSQL's limits on bound parameters
+ROWS_PER_COMMIT = 500  # of what a training writes, so that others write in between
 
 
 class now(FunctionElement[int]):  # noqa: N801 - reads as the SQL function that it is

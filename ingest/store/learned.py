@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Connection, delete, select
 
 from ingest.scoring import BlendWeights
-from ingest.store.database import Database, chunks, now
+from ingest.store.database import ROWS_PER_COMMIT, Database, chunks, now
 from ingest.store.tables import meta, rarities
 from ingest.store.taste import alive_among
 from ingest.weights import Usual
@@ -16,7 +16,6 @@ _BLEND = "taste_blend"
 _USUAL = "taste_usual"
 _RARITIES = "taste_rarities"  # when they were written
 _TOLERANCE = 1e-3
-_ROWS_PER_COMMIT = 500
 
 
 class LearnedStore:
@@ -60,7 +59,7 @@ class LearnedStore:
         others = sorted(standing.keys() - found.keys())
         if not changed and not others:
             return
-        for some in chunks(changed, _ROWS_PER_COMMIT):
+        for some in chunks(changed, ROWS_PER_COMMIT):
             with self._database.write() as connection:
                 alive = alive_among(connection, some)
                 rows = [{"item_id": item_id, "rarity": changed[item_id]} for item_id in some if item_id in alive]

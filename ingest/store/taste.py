@@ -1,7 +1,6 @@
 """Item-item weights in the ledger: a small number for each item, and the weights that point at it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +10,12 @@ from sqlalchemy import Connection, delete, func, select
 
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import SparseVector
-from ingest.store.database import Database, chunks, now
+from ingest.store.database import ROWS_PER_COMMIT, Database, chunks, now
 from ingest.store.prepared import PreparedIn
 from ingest.store.tables import items, meta, placements, positions, taste, vectors
 
 _PLACED = "taste_placed"
 _TOLERANCE = 1e-3  # of an item's largest weight: a training that moves less is not worth an update of the index
-_ROWS_PER_COMMIT = 500
 
 _POSITIONS = PreparedIn(select(positions.c.item_id, positions.c.position), positions.c.item_id)
 _WEIGHTS = PreparedIn(select(taste.c.item_id, taste.c.positions, taste.c.weights), taste.c.item_id)
@@ -80,8 +78,7 @@ class TasteStore:
         known = self.positions(model.item_ids)
         numbers = np.array([known[item_id] for item_id in model.item_ids], dtype=np.int64)
         changed: list[str] = []
-        rows = model.rows()
-        while page := list(islice(rows, _ROWS_PER_COMMIT)):
+        for page in chunks(model.rows(), ROWS_PER_COMMIT):
             changed += self._write({item_id: _blobs(numbers[there], weights) for item_id, there, weights in page})
         return changed + self._drop_others(frozenset(model.item_ids))
 
