@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -62,6 +64,14 @@ class Program:
     @property
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def children(self) -> list[psutil.Process]:
+        """The processes it has started: those that run tasks, where it is a worker."""
+        assert self.process is not None
+        try:
+            return psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return []
 
     def kill(self, *, alone: bool = False) -> None:
         """Kill -9 the group; `alone` only the process itself, as the kernel does when memory runs out."""

@@ -21,7 +21,7 @@ from workers.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
-UNREAD_SECONDS = 5  # until a process of the pool ends although the worker has not read its last result
+UNREAD_TRIES = 50  # of 0.1 s, until a process of the pool ends although the worker has not read its last result
 
 OpenResources = Callable[[], AbstractContextManager[Resources]]
 
@@ -69,9 +69,7 @@ def run_worker(
     signals.worker_shutdown.connect(lambda **_: resources.close(), weak=False)
     # A worker that is told to stop forgets a task it has only just given out, and its process would wait half a minute
     # for it to read the result. What the process did stays done, and the message is given out again.
-    billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = round(
-        UNREAD_SECONDS / billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
-    )
+    billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = UNREAD_TRIES
     app.set_current()
     app.set_default()
     name = f"akin-{os.getpid()}@{socket.gethostname()}"

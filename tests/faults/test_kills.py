@@ -20,17 +20,9 @@ KILLS = int(os.environ.get("AKIN_KILLS", "100" if SHORT else "1000"))
 SKEW_SECONDS = 7_200
 
 
-def children(program: Program) -> list[psutil.Process]:
-    assert program.process is not None
-    try:
-        return psutil.Process(program.process.pid).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
 def kill_a_child(program: Program, chance: random.Random) -> bool:
     """Kill -9 the process that runs tasks; False when there is none at this moment."""
-    found = children(program)
+    found = program.children()
     if not found:
         return False
     try:
