@@ -1,6 +1,7 @@
 """Where a long text is cut so that each piece fits the model: sentence borders first, token borders if it must be."""
 
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -37,5 +38,5 @@ def split_tokens(text: str, offsets: Sequence[Span], limit: int) -> list[Span]:
 
 def _sentence_ends(text: str, offsets: Sequence[Span]) -> list[int]:
     """Token positions before which a sentence has ended, ascending."""
-    starts = [start for start, _ in offsets]
-    return [bisect_right(starts, match.end() - 1) for match in _BORDER.finditer(text)]
+    # Spans compare by their start first: the last one that starts before a border comes before (border - 1, anything).
+    return [bisect_right(offsets, (match.end() - 1, sys.maxsize)) for match in _BORDER.finditer(text)]

@@ -14,7 +14,8 @@ from ingest.errors import ArtifactError
 Ids = NDArray[np.int64]
 
 
-_CHARACTERS_PER_TOKEN = 8  # of a text whose beginning is wanted; where it is too few, the whole text is read
+_CHARACTERS_PER_TOKEN = 4  # a text of more is likely to be longer than a piece; about what they are in English
+_CHARACTERS_ENOUGH = 8  # for each token of a beginning; where that is too few, the whole text is read
 _CUT_WORD = 64  # tokens that a word cut in two may be read as
 
 
@@ -58,44 +59,60 @@ class TextTokenizer:
         """The pieces of all texts, in order; every text has at least one."""
         clean = [text if text.isascii() else _without_surrogates(text) for text in texts]
         if self._passages == 1:
-            return [self._first_piece(row, *one) for row, one in enumerate(self._beginnings(clean))]
-        found: list[Piece] = []
-        # The fast call leaves out the offsets, which only long texts need.
-        for row, encoding in enumerate(self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)):
-            ids = encoding.ids
-            if len(ids) <= self._limit:
-                found.append(self._piece(row, ids))
-            else:
-                found.extend(self._split(row, clean[row]))
-        return found
+            read, encodings = self._beginnings(clean)
+        else:
+            read, encodings = clean, self._encodings(clean)
+        return [
+            piece
+            for row, (text, encoding) in enumerate(zip(read, encodings, strict=True))
+            for piece in self._split(row, text, encoding)
+        ]
 
-    def _beginnings(self, texts: list[str]) -> Iterator[tuple[str, Encoding]]:
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """Every text's tokens; where they are more than a piece holds, with their places in the text."""
+        likely = self._limit * _CHARACTERS_PER_TOKEN
+        long = [row for row, text in enumerate(texts) if len(text) > likely]
+        short = [row for row, text in enumerate(texts) if len(text) <= likely]
+        found: dict[int, Encoding] = {}
+        # The fast call leaves out the places. All of a kind go in one call, which works on several texts at a time.
+        fast = self._tokenizer.encode_batch_fast([texts[row] for row in short], add_special_tokens=False)
+        for row, encoding in zip(short, fast, strict=True):
+            if len(encoding) > self._limit:
+                long.append(row)
+            else:
+                found[row] = encoding
+        placed = self._tokenizer.encode_batch([texts[row] for row in long], add_special_tokens=False)
+        found.update(zip(long, placed, strict=True))
+        return [found[row] for row in range(len(texts))]
+
+    def _beginnings(self, texts: Sequence[str]) -> tuple[list[str], list[Encoding]]:
         """As much of each text as its first piece can need: reading thousands of tokens to use 256 takes its time."""
-        most = _CHARACTERS_PER_TOKEN * self._limit
-        short = [text[:most] for text in texts]
-        for text, cut, encoding in zip(
-            texts, short, self._tokenizer.encode_batch(short, add_special_tokens=False), strict=True
-        ):
+        most = _CHARACTERS_ENOUGH * self._limit
+        read = [text[:most] for text in texts]
+        encodings = self._encodings(read)
+        for row, encoding in enumerate(encodings):
             # The last word may be cut, so a few tokens more than fit must be there.
-            if len(text) <= most or len(encoding.ids) > self._limit + _CUT_WORD:
-                yield cut, encoding
-            else:
-                yield text, self._tokenizer.encode(text, add_special_tokens=False)
+            if len(texts[row]) > most and len(encoding) <= self._limit + _CUT_WORD:
+                read[row] = texts[row]
+                encodings[row] = self._tokenizer.encode(texts[row], add_special_tokens=False)
+        return read, encodings
 
-    def _first_piece(self, row: int, text: str, encoding: Encoding) -> Piece:
+    def _split(self, row: int, text: str, encoding: Encoding) -> Iterator[Piece]:
         ids = encoding.ids
         if len(ids) <= self._limit:
-            return self._piece(row, ids)
-        end = split_tokens(text, encoding.offsets[: self._limit + 1], self._limit)[0][1]
-        return self._piece(row, ids[:end])
-
-    def _split(self, row: int, text: str) -> list[Piece]:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        spans = split_tokens(text, encoding.offsets, self._limit)
-        if len(spans) > self._passages:
+            yield self._piece(row, ids)
+            return
+        offsets = encoding.offsets
+        if self._passages == 1:  # nothing behind the first token that does not fit has a say in the first piece
+            offsets = offsets[: self._limit + 1]
+            text = text[: offsets[-1][1]]
+        spans = split_tokens(text, offsets, self._limit)
+        if self._passages == 1:
+            spans = spans[:1]
+        elif len(spans) > self._passages:
             spans = [spans[int(position)] for position in np.linspace(0, len(spans) - 1, self._passages)]
-        ids = encoding.ids
-        return [self._piece(row, ids[first:end]) for first, end in spans]
+        for first, end in spans:
+            yield self._piece(row, ids[first:end])
 
     def _piece(self, row: int, ids: list[int]) -> Piece:
         array = np.array([[*self._before, *ids, *self._after]], np.int64)
