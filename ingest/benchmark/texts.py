@@ -38,11 +38,18 @@ def text_sets(texts: Sequence[str], tokenizer: Path, n: int, seed: int = 7) -> d
     chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
     pool = [text for text in texts if text.strip()]
 
+    counts: dict[str, int] = {}
+
+    def length(text: str) -> int:
+        if text not in counts:
+            counts[text] = len(model.encode(text, add_special_tokens=False))
+        return counts[text]
+
     def joined(tokens: int) -> str:
-        text = chance.choice(pool)
-        while len(model.encode(text, add_special_tokens=False).ids) < tokens:
-            text = f"{text} {chance.choice(pool)}"
-        return _cut(model, text, tokens)
+        parts = [chance.choice(pool)]
+        while sum(map(length, parts)) < tokens:
+            parts.append(chance.choice(pool))
+        return _cut(model, " ".join(parts), tokens)
 
     return {
         "descriptions": chance.sample(pool, n) if len(pool) >= n else [joined(94) for _ in range(n)],
@@ -60,10 +67,9 @@ def _cut(model: Tokenizer, text: str, tokens: int) -> str:
 
 def _exactly(model: Tokenizer, make: Callable[[], str], n: int) -> list[str]:
     """`n` texts that really have SHORT_TOKENS tokens: a word cut in the middle may be read as fewer or more."""
-    found: list[str] = []
+    found: dict[str, None] = {}  # equal texts are embedded once by akin and not by the peers: a gain of another kind
     while len(found) < n:
         text = make()
-        # Equal texts are embedded once by akin and not by the peers: that would be a gain of another kind.
-        if text not in found and len(model.encode(text, add_special_tokens=False).ids) == SHORT_TOKENS:
-            found.append(text)
-    return found
+        if len(model.encode(text, add_special_tokens=False)) == SHORT_TOKENS:
+            found[text] = None
+    return list(found)
