@@ -16,15 +16,16 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "!", "?", "。"
          "狗", "猫"]  # fmt: skip
 
 
-def default_artifact() -> Path:
+def default_artifact(recipe: str = "int8") -> Path:
     """The folder of the exported default model; exports it once (about half a minute) where no sound one is there."""
+    folder = BUILD_FOLDER if recipe == "int8" else BUILD_FOLDER.with_name(recipe)
     try:
-        read_artifact(BUILD_FOLDER)
+        read_artifact(folder)
     except ArtifactError:
         from ingest.encoder.export import export_model
 
-        export_model(None, BUILD_FOLDER)
-    return BUILD_FOLDER
+        export_model(None, folder, recipe=recipe)
+    return folder
 
 
 def write_tiny_bert(

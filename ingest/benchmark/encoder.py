@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ingest.benchmark import Device
 from ingest.benchmark.models import macs_per_token, prepare
 from ingest.benchmark.peak import Peak, measure_peak
 from ingest.benchmark.process import EngineProcess, Run
@@ -21,7 +22,7 @@ from ingest.encoder.artifact import Fidelity
 from ingest.encoder.fidelity import compare_vectors
 
 FIDELITY_TEXTS = 1_500  # a set, more than are timed
-MODES = ("one process", "one process per core")
+MODES: Mapping[Device, tuple[str, ...]] = {"cpu": ("one process", "one process per core"), "cuda": ("one process",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ def measure(
     folder: Path,
     *,
     source: str | None,
+    device: Device,
     sets: Sequence[str],
     texts: int,
     repeat: int,
@@ -81,7 +83,7 @@ def measure(
 ) -> Results:
     """Make the models in `folder`, run every engine on every set, and compare akin's vectors with fp32."""
     folder.mkdir(parents=True, exist_ok=True)
-    engines, reference, skipped = prepare(folder, source, tell)
+    engines, reference, skipped = prepare(folder, source, device, tell)
     found = text_sets(catalogue_texts(items), reference / "tokenizer.json", max(texts, FIDELITY_TEXTS))
     files = {name: folder / f"texts-{name}.json" for name in sets}
     for name, path in files.items():
@@ -90,13 +92,14 @@ def measure(
     for name, path in compared.items():
         path.write_text(json.dumps(found[name]), encoding="utf-8")
     cores = sorted(os.sched_getaffinity(0))
-    peak = measure_peak(cores)
+    peak = measure_peak(cores) if device == "cpu" else None
     macs = macs_per_token(reference / "model.onnx")
     figures: dict[str, dict[str, dict[str, Figure]]] = {name: {} for name in sets}
     found_runs = {}
-    for mode in MODES:
-        found_runs[mode] = _run_mode(engines, files, cores if mode == MODES[1] else [None], repeat, skipped, tell)
-    later = measure_peak(cores)
+    for mode in MODES[device]:
+        on = [None] if mode == "one process" else cores
+        found_runs[mode] = _run_mode(engines, files, on, repeat, skipped, tell)
+    later = measure_peak(cores) if peak else None
     if peak and later and later.macs_per_s > peak.macs_per_s:
         peak = later  # other work on the machine only ever lowers it
     for mode, runs in found_runs.items():
@@ -104,7 +107,7 @@ def measure(
             figures[name][mode] = {
                 engine: _figure(passes, texts, macs, peak) for engine, passes in runs[name].items() if passes
             }
-    recipes = {name: path for name, path in engines.items() if name.startswith("akin-")}
+    recipes = {name: path for name, path in engines.items() if name.startswith("akin-") and name not in skipped}
     tell("comparing vectors with fp32")
     fidelity = _fidelity(recipes, reference, compared, folder)
     return Results(figures=figures, fidelity=fidelity, skipped=skipped, peak=peak)

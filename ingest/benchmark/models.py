@@ -9,32 +9,41 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ingest.benchmark import Device
 from ingest.benchmark.peers import PEER_FILE, PEER_LIMIT
 from ingest.encoder import export
 from ingest.encoder.artifact import read_artifact
-from ingest.encoder.recipes import RECIPES
 from ingest.encoder.source import find_source
 from ingest.errors import ArtifactError
 
-_SHOWN = ("fast", "int8", "accurate")
-_NEEDS: Mapping[str, tuple[str, ...]] = {
-    "st-torch-fp32": ("sentence_transformers",),
-    "st-onnx-int8": ("sentence_transformers", "optimum.onnxruntime"),
-    "fastembed-int8": ("fastembed",),
-    "ort-int8": (),
+_SHOWN: Mapping[Device, tuple[str, ...]] = {"cpu": ("fast", "int8", "accurate"), "cuda": ("fp16",)}
+_NEEDS: Mapping[Device, Mapping[str, tuple[str, ...]]] = {
+    "cpu": {
+        "st-torch-fp32": ("sentence_transformers",),
+        "st-onnx-int8": ("sentence_transformers", "optimum.onnxruntime"),
+        "fastembed-int8": ("fastembed",),
+        "ort-int8": (),
+    },
+    "cuda": {
+        "st-torch-fp16": ("sentence_transformers",),
+        "st-torch-fp16-256": ("sentence_transformers",),
+        "st-torch-fp16-1024": ("sentence_transformers",),
+    },
 }
 
 
 def prepare(
-    folder: Path, source: str | None, tell: Callable[[str], None]
+    folder: Path, source: str | None, device: Device, tell: Callable[[str], None]
 ) -> tuple[dict[str, Path], Path, dict[str, str]]:
     """Folders by engine name, the fp32 artifact that all are compared with, and why any engine is left out."""
     kept = folder / _stamp(source)
     reference = _artifact(kept, source, "fp32", tell)
-    engines = {f"akin-{name}": _artifact(kept, source, name, tell) for name in _SHOWN if name in RECIPES}
-    skipped = {f"akin-{name}": "this akin has no such recipe" for name in _SHOWN if name not in RECIPES}
-    peers = _peer_folder(kept, source, tell)
-    for name, modules in _NEEDS.items():
+    engines = {f"akin-{name}": _artifact(kept, source, name, tell) for name in _SHOWN[device]}
+    skipped = {}
+    peers = _published(kept, source, tell)
+    if device == "cpu":
+        _add_whole_numbers(peers, tell)
+    for name, modules in _NEEDS[device].items():
         missing = [module for module in modules if not _installed(module)]
         if missing:
             skipped[name] = f"{missing[0]} is not installed; run `pip install 'akin[bench]'`"
@@ -78,34 +87,38 @@ def _artifact(kept: Path, source: str | None, recipe: str, tell: Callable[[str],
         return folder
 
 
-def _peer_folder(kept: Path, source: str | None, tell: Callable[[str], None]) -> Path:
-    """The published files of the model and beside them its int8 graph, as optimum quantizes for AVX-512 VNNI."""
+def _published(kept: Path, source: str | None, tell: Callable[[str], None]) -> Path:
+    """The published files of the model, as the peers read them."""
     folder = kept / "peers"
-    if (folder / PEER_FILE).is_file():
+    if folder.is_dir():
         return folder
-    tell("quantizing with optimum for the peers")
     published = find_source(source, None, tell).folder
     with tempfile.TemporaryDirectory(dir=kept) as scratch:
         partial = Path(scratch) / "peers"
         shutil.copytree(published, partial, ignore=shutil.ignore_patterns("onnx", "openvino", "*.py", "__pycache__"))
-        _quantize(published, Path(scratch) / "fp32", partial / PEER_FILE)
         _limit(partial)
-        shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     return folder
 
 
-def _quantize(published: Path, fp32: Path, target: Path) -> None:
+def _add_whole_numbers(folder: Path, tell: Callable[[str], None]) -> None:
+    """Put the model's int8 graph beside its published files, as optimum quantizes for AVX-512 VNNI."""
     from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTQuantizer  # noqa: PLC0415 - an extra
     from optimum.onnxruntime.configuration import AutoQuantizationConfig  # noqa: PLC0415
 
-    model: Any = ORTModelForFeatureExtraction.from_pretrained(published, export=True)
-    model.save_pretrained(fp32)
-    settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
-    quantizer: Any = ORTQuantizer.from_pretrained(fp32, file_name="model.onnx")
-    quantizer.quantize(save_dir=fp32 / "int8", quantization_config=settings)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(next((fp32 / "int8").glob("*.onnx")), target)
+    target = folder / PEER_FILE
+    if target.is_file():
+        return
+    tell("quantizing with optimum for the peers")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        fp32 = Path(scratch) / "fp32"
+        model: Any = ORTModelForFeatureExtraction.from_pretrained(folder, export=True)
+        model.save_pretrained(fp32)
+        settings = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        quantizer: Any = ORTQuantizer.from_pretrained(fp32, file_name="model.onnx")
+        quantizer.quantize(save_dir=fp32 / "int8", quantization_config=settings)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        next((fp32 / "int8").glob("*.onnx")).rename(target)
 
 
 def _limit(folder: Path) -> None:

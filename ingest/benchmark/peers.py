@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from ingest.encoder.artifact import read_artifact
-from ingest.encoder.onnx import OnnxEncoder
+from ingest.encoder.batches import Batch
+from ingest.encoder.onnx import OnnxEncoder, Provider
 from ingest.encoder.protocol import Vectors
-from ingest.metrics import EMBEDDED_TOKENS
 
 PEER_LIMIT = 256  # tokens; what the default model was made to read
 PEER_FILE = "onnx/model_qint8_avx512_vnni.onnx"
@@ -39,31 +41,35 @@ def open_engine(name: str, folder: Path, threads: int) -> tuple[Embed, Count]:
     count = Count()
     makers: Mapping[str, Callable[[Path, int, Count], Embed]] = {
         "st-torch-fp32": _torch,
+        "st-torch-fp16": partial(_torch_on_gpu, batch=_BATCH),
+        "st-torch-fp16-256": partial(_torch_on_gpu, batch=256),
+        "st-torch-fp16-1024": partial(_torch_on_gpu, batch=1024),
         "st-onnx-int8": _sentence_transformers_onnx,
         "fastembed-int8": _fastembed,
         "ort-int8": _plain,
+        "akin-fp16": partial(_akin, provider="cuda"),
     }
     return makers.get(name, _akin)(folder, threads, count), count
 
 
-def _akin(folder: Path, threads: int, count: Count) -> Embed:
-    encoder = OnnxEncoder(read_artifact(folder), threads=threads, provider="cpu")
+class _CountingEncoder(OnnxEncoder):
+    """Counts what the model is given, padding included."""
 
-    def embed(texts: Sequence[str]) -> Vectors:
-        before = _embedded_tokens()
-        vectors = encoder.embed(texts)
-        tokens = _embedded_tokens() - before
-        count.tokens += tokens
-        count.given += tokens  # nothing is padded
-        return vectors
+    def __init__(self, folder: Path, threads: int, provider: Provider, count: Count) -> None:
+        super().__init__(read_artifact(folder), threads=threads, provider=provider)
+        self._count, self._lock = count, Lock()
 
-    return embed
+    def run(self, batch: Batch) -> Vectors:
+        with self._lock:
+            self._count.add(batch.mask)
+        return super().run(batch)
 
 
-def _embedded_tokens() -> int:
-    """What this process's encoders have counted; counting them here would tokenize every text twice."""
-    (metric,) = EMBEDDED_TOKENS.collect()
-    return int(next(sample.value for sample in metric.samples if sample.name.endswith("_total")))
+def _akin(folder: Path, threads: int, count: Count, provider: Provider = "cpu") -> Embed:
+    encoder = _CountingEncoder(folder, threads, provider, count)
+    if provider == "cuda" and not encoder.padded:
+        raise RuntimeError("onnxruntime has no CUDA here")
+    return encoder.embed
 
 
 def _torch(folder: Path, threads: int, count: Count) -> Embed:
@@ -75,6 +81,13 @@ def _torch(folder: Path, threads: int, count: Count) -> Embed:
     return _counted(SentenceTransformer(str(folder), device="cpu"), count)
 
 
+def _torch_on_gpu(folder: Path, _: int, count: Count, *, batch: int) -> Embed:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cuda", model_kwargs={"torch_dtype": "float16"})
+    return _counted(model, count, batch)
+
+
 def _sentence_transformers_onnx(folder: Path, threads: int, count: Count) -> Embed:
     from sentence_transformers import SentenceTransformer
 
@@ -84,12 +97,17 @@ def _sentence_transformers_onnx(folder: Path, threads: int, count: Count) -> Emb
     return _counted(SentenceTransformer(str(folder), device="cpu", backend="onnx", model_kwargs=arguments), count)
 
 
-def _counted(model: Any, count: Count) -> Embed:
+def _counted(model: Any, count: Count, batch: int = _BATCH) -> Embed:
     model.max_seq_length = PEER_LIMIT
-    model[0].register_forward_pre_hook(lambda _, given: count.add(given[0]["attention_mask"].numpy()))
+    masks: list[Any] = []
+    model[0].register_forward_pre_hook(lambda _, given: masks.append(given[0]["attention_mask"]))
 
     def embed(texts: Sequence[str]) -> Vectors:
-        vectors: Vectors = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        vectors: Vectors = model.encode(
+            list(texts), batch_size=batch, normalize_embeddings=True, show_progress_bar=False
+        )
+        while masks:  # only now: reading them would hold up a GPU
+            count.add(masks.pop().cpu().numpy())
         return vectors
 
     return embed

@@ -16,6 +16,14 @@ class Batch:
     ids: Ids
     mask: Ids
 
+    def halves(self) -> "tuple[Batch, Batch]":
+        """Two batches with half of the rows each; at least two rows must be there."""
+        middle = len(self.rows) // 2
+        return (
+            Batch(rows=self.rows[:middle], ids=self.ids[:middle], mask=self.mask[:middle]),
+            Batch(rows=self.rows[middle:], ids=self.ids[middle:], mask=self.mask[middle:]),
+        )
+
 
 def of_equal_length(pieces: Sequence[Piece], budget: int) -> Iterator[Batch]:
     """Batches without padding, longest first: pieces of one length, as many as `budget` tokens hold, at least one."""

@@ -34,6 +34,11 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     return {one.name: helper.get_attribute_value(one) for one in node.attribute}
 
 
+def makers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """By name: the node that gives it."""
+    return {name: node for node in graph.node for name in node.output}
+
+
 def readers_of(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """By name: the nodes that read it."""
     readers: dict[str, list[onnx.NodeProto]] = {}

@@ -5,10 +5,13 @@ quantized artifacts have their ranges in the graph. Several threads share one se
 length are padded to large calls.
 """
 
+import io
 import logging
+import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, redirect_stdout
 from itertools import zip_longest
 from types import TracebackType
 from typing import Literal, Self
@@ -20,7 +23,7 @@ from ingest.encoder.artifact import Artifact
 from ingest.encoder.batches import Batch, of_equal_length, padded_to_longest
 from ingest.encoder.processor import available_cores, needs_reduced_range
 from ingest.encoder.protocol import Vectors
-from ingest.encoder.tokens import Piece, TextTokenizer
+from ingest.encoder.tokens import Ids, Piece, TextTokenizer
 from ingest.encoder.tuning import BUDGETS, quickest, read_budget
 from ingest.errors import ArtifactError, UnavailableError
 from ingest.metrics import EMBED_SECONDS, EMBEDDED_TEXTS, EMBEDDED_TOKENS, measured
@@ -28,12 +31,13 @@ from ingest.metrics import EMBED_SECONDS, EMBEDDED_TEXTS, EMBEDDED_TOKENS, measu
 Provider = Literal["auto", "cpu", "cuda"]
 
 CPU_TOKENS = 384  # per call: more spill the cache of a core, fewer leave its products short of rows
-DEVICE_TOKENS = 65_536
+DEVICE_TOKENS = 32_768  # per call: more is no faster, and pads more
 AHEAD = 512  # texts that are tokenized while a device embeds as many
 _WHOLE = frozenset({"int8", "fast"})  # products of whole numbers
 _ON_DEVICE = frozenset({"fp32", "fp16"})
 _MASKED = frozenset({"fp32", "fp16", "accurate"})  # recipes whose graphs can tell padding from text
 _CPU = "CPUExecutionProvider"
+_NO_MEMORY = re.compile("out of memory|allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
 _CANCELLED = 1e-6  # a sum of piece vectors shorter than this has no direction
 
 logger = logging.getLogger(__name__)
@@ -133,7 +137,7 @@ class OnnxEncoder:
         def drain() -> None:
             try:
                 for batch in _taken(waiting):
-                    vectors[batch.rows] = self._run(batch)
+                    vectors[batch.rows] = self.run(batch)
             except BaseException:
                 waiting.clear()
                 raise
@@ -159,25 +163,35 @@ class OnnxEncoder:
         except RuntimeError as error:  # closed since `embed` looked
             raise UnavailableError("the encoder is closed; take a new one from the library") from error
 
-    def _run(self, batch: Batch) -> Vectors:
-        given = {"input_ids": batch.ids, "attention_mask": batch.mask}
+    def run(self, batch: Batch) -> Vectors:
+        """Vectors of one batch, `(rows, dimensions)`; what a device has no memory for goes in halves.
+
+        Raises UnavailableError when onnxruntime fails, and ArtifactError when the model returns something else.
+        """
         try:
-            binding = self._session.io_binding()
-            for name in self._inputs:
-                binding.bind_cpu_input(name, given[name])
-            binding.bind_output("vector")  # on the CPU: only finished vectors leave a device
-            self._session.run_with_iobinding(binding)
-            vectors = binding.get_outputs()[0].numpy()
+            vectors = self._call({"input_ids": batch.ids, "attention_mask": batch.mask})
         except Exception as error:  # onnxruntime's exceptions share no other parent
+            if len(batch.rows) > 1 and _NO_MEMORY.search(str(error)):
+                self._budget = min(self._budget, batch.ids.size // 2)
+                logger.warning("out of memory, embedding fewer texts in a call", extra={"tokens": self._budget})
+                return np.concatenate([self.run(half) for half in batch.halves()])
             raise UnavailableError(f"onnxruntime could not run {self._artifact.model}: {error}") from error
         if vectors.shape != (len(batch.rows), self.dimensions) or not np.isfinite(vectors).all():
             raise ArtifactError(f"{self._artifact.model} returned something that is no vector; export the model again")
-        found: Vectors = vectors
-        return found
+        return vectors
+
+    def _call(self, given: Mapping[str, Ids]) -> Vectors:
+        binding = self._session.io_binding()
+        for name in self._inputs:
+            binding.bind_cpu_input(name, given[name])
+        binding.bind_output("vector")  # on the CPU: only finished vectors leave a device
+        self._session.run_with_iobinding(binding)
+        vectors: Vectors = binding.get_outputs()[0].numpy()
+        return vectors
 
     def measure_budget(self, budgets: Sequence[int] = BUDGETS) -> int:
         """The least tokens per call that are nearly as fast as the best, tried here and now for a second or less."""
-        return quickest(budgets, lambda ids: self._run(Batch(rows=range(len(ids)), ids=ids, mask=np.ones_like(ids))))
+        return quickest(budgets, lambda ids: self.run(Batch(rows=range(len(ids)), ids=ids, mask=np.ones_like(ids))))
 
     def use_budget(self, tokens: int) -> None:
         """Give the model this many tokens per call, where so many texts have one length."""
@@ -223,21 +237,25 @@ def _joined(pieces: Sequence[Piece], vectors: Vectors, n: int) -> Vectors:
     return np.where(alone[:, None], vectors[firsts], means).astype(np.float32)
 
 
+def offers_cuda() -> bool:
+    """Whether the onnxruntime that is installed can use a GPU; the GPU itself may still be missing."""
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 def _choose_provider(wanted: Provider, recipe: str) -> list[str]:
     cpu = ["CPUExecutionProvider"]
     if wanted == "cpu":
         return cpu
-    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if wanted == "cuda" and not has_cuda:
-        logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": "install akin[gpu]"})
+    if not offers_cuda():
+        if wanted == "cuda":
+            logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": "docs/how-to/gpu.md"})
         return cpu
-    if has_cuda and recipe not in _ON_DEVICE:
+    if recipe not in _ON_DEVICE:
         # int8 products have no CUDA kernels: every such node would go to the CPU and back.
         logger.warning("cuda cannot run this recipe, embedding on the CPU", extra={"recipe": recipe, "remedy": "fp16"})
         return cpu
-    if has_cuda:
-        onnxruntime.preload_dlls()  # the CUDA libraries may lie in packages beside it
-    return ["CUDAExecutionProvider", *cpu] if has_cuda else cpu
+    onnxruntime.preload_dlls()  # the CUDA libraries may lie in packages beside it
+    return ["CUDAExecutionProvider", *cpu]
 
 
 def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.InferenceSession:
@@ -252,12 +270,19 @@ def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.Infer
         # Exported on another kind of processor: without this, products of large weights would saturate unnoticed.
         options.add_session_config_entry("session.x64quantprecision", "1")
         logger.warning("encoder was exported for another processor, embedding runs slower", extra={"remedy": "export"})
+    said = io.StringIO()
     try:
-        session = onnxruntime.InferenceSession(
-            str(artifact.model), options, providers=providers, disabled_optimizers=["SkipLayerNormFusion"]
-        )
+        # onnxruntime prints why a provider did not start, and standard output is not its own.
+        with redirect_stdout(said) if len(providers) > 1 else nullcontext():
+            session = onnxruntime.InferenceSession(
+                str(artifact.model), options, providers=providers, disabled_optimizers=["SkipLayerNormFusion"]
+            )
     except Exception as error:  # onnxruntime's exceptions share no other parent
         raise ArtifactError(f"onnxruntime cannot load {artifact.model}: {error}; export the model again") from error
     if session.get_providers()[0] != providers[0]:
-        logger.warning("cuda did not start, embedding on the CPU", extra={"remedy": "check driver and CUDA libraries"})
+        reason = " ".join(said.getvalue().replace("*", "").split())
+        logger.warning(
+            "cuda did not start, embedding on the CPU",
+            extra={"reason": reason, "remedy": "check driver and CUDA libraries"},
+        )
     return session

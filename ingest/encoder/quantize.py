@@ -35,7 +35,7 @@ def store(
     """
     import onnx
 
-    from ingest.encoder.graph import put_pooling_back, take_off_pooling
+    from ingest.encoder.gpu import to_half_precision
     from ingest.encoder.products import to_blocks
     from ingest.encoder.rewrites import carry_over, settle_attention_biases
     from ingest.encoder.whole_numbers import to_whole_numbers
@@ -48,16 +48,7 @@ def store(
     fused = fuse(source)
     model = fused.model
     if recipe.storage == "fp16":
-        # A sum over many tokens needs more than sixteen bits, so pooling stays as it is.
-        (dimensions,) = (one.dim_value for one in model.graph.output[0].type.tensor_type.shape.dim[1:])
-        pooling = take_off_pooling(model.graph)
-        constants = [one for one in model.graph.initializer if one.name.startswith("akin_")]
-        for one in constants:
-            model.graph.initializer.remove(one)
-        fused.convert_float_to_float16(keep_io_types=True)
-        model = fused.model
-        model.graph.initializer.extend(constants)
-        put_pooling_back(model.graph, pooling, dimensions)
+        model = to_half_precision(fused)
     elif recipe.storage == "int8":
         texts = list(calibration)
         settle_attention_biases(model.graph)

@@ -1,4 +1,4 @@
-"""Rewrites a fused graph so that its whole-number form has less to do: what it computes stays the same, or nearly."""
+"""Rewrites a fused graph so that its form in few bits has less to do: what it computes stays the same, or nearly."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ingest.encoder.activations import Activations
-from ingest.encoder.nodes import add_constant, constants_of, find_biases, prune, readers_of
+from ingest.encoder.nodes import add_constant, constants_of, find_biases, makers_of, prune, readers_of
 
 _CARRIED = 16  # columns that a product is widened by: products come in steps of 16
 
@@ -77,8 +77,7 @@ def carry_over(graph: onnx.GraphProto, seen: Activations) -> Mapping[str, float]
 
 
 def _wide(graph: onnx.GraphProto) -> Iterator[_Wide]:
-    constants, readers = constants_of(graph), readers_of(graph)
-    made_by = {name: node for node in graph.node for name in node.output}
+    constants, readers, made_by = constants_of(graph), readers_of(graph), makers_of(graph)
     for second in graph.node:
         if second.op_type != "MatMul" or second.input[1] not in constants or len(readers[second.input[0]]) > 1:
             continue

@@ -41,3 +41,16 @@ def test_padding_hides_behind_the_mask(lengths: list[int], budget: int) -> None:
             assert mask.sum() == lengths[row]
             assert (ids[: lengths[row]] == row + 1).all()
             assert not ids[lengths[row] :].any()
+
+
+@given(st.lists(st.integers(2, 40), min_size=2, max_size=60))
+def test_halves_hold_every_row_once(lengths: list[int]) -> None:
+    (batch,) = padded_to_longest(pieces(lengths), 10_000, pad=0)
+
+    first, second = batch.halves()
+
+    assert [*first.rows, *second.rows] == list(batch.rows)
+    assert first.rows
+    assert second.rows
+    assert np.array_equal(np.concatenate([first.ids, second.ids]), batch.ids)
+    assert np.array_equal(np.concatenate([first.mask, second.mask]), batch.mask)

@@ -171,6 +171,21 @@ def test_the_first_passage_is_the_same_whether_or_not_others_are_read(tiny_artif
     assert np.array_equal(first.ids, TextTokenizer(tiny_artifact).pieces([text])[0].ids)
 
 
+@pytest.mark.parametrize("passages", [1, DEFAULT_PASSAGES])
+def test_a_text_has_the_same_pieces_whatever_its_neighbours(tiny_artifact: Artifact, passages: int) -> None:
+    texts = ["red river. " * 40, "", "x" * 4_000, "书山水。" * 9, "one " * 14, "blue " * 15, f"{'x' * 200} red. stone"]
+    manifest = dataclasses.replace(tiny_artifact.manifest, passages=passages)
+    tokenizer = TextTokenizer(dataclasses.replace(tiny_artifact, manifest=manifest))
+
+    together = tokenizer.pieces(texts)
+
+    for row, text in enumerate(texts):
+        own = [piece.ids for piece in together if piece.text == row]
+        alone = [piece.ids for piece in tokenizer.pieces([text])]
+        assert [ids.tolist() for ids in own] == [ids.tolist() for ids in alone]
+    assert [piece.text for piece in together] == sorted(piece.text for piece in together)
+
+
 def test_many_threads_may_embed_at_once(tiny_encoder: OnnxEncoder) -> None:
     texts = [f"{color} {thing}" for color in ("red", "blue", "green") for thing in ("river", "stone", "bird")]
     expected = tiny_encoder.embed(texts)
@@ -226,6 +241,32 @@ def test_a_failure_of_the_runtime_is_translated_in_helper_threads_too(tiny_artif
 
         with pytest.raises(UnavailableError, match="out of memory"):
             encoder.embed(["one", "two", "three", "red", "blue"])
+
+
+def test_what_a_device_has_no_memory_for_goes_in_halves(
+    tiny_artifact: Artifact,
+    tiny_encoder: OnnxEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    texts = [f"red {'river ' * (n % 9)}" for n in range(40)]
+    call, sizes = OnnxEncoder._call, []
+
+    def small_device(self: OnnxEncoder, given: dict[str, np.ndarray]) -> np.ndarray:
+        sizes.append(given["input_ids"].size)
+        if sizes[-1] > 60:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 12288")
+        return call(self, given)
+
+    monkeypatch.setattr(OnnxEncoder, "_call", small_device)
+    with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
+        found = padded.embed(texts)
+        refused = sum(size > 60 for size in sizes)
+        padded.embed(texts)
+
+    assert 0 < refused == sum(size > 60 for size in sizes)  # it asks for no more than fitted from then on
+    assert np.allclose(found, tiny_encoder.embed(texts), atol=1e-5)
+    assert {record.message for record in caplog.records} == {"out of memory, embedding fewer texts in a call"}
 
 
 def test_asking_for_a_missing_gpu_warns_and_goes_on(tiny_artifact: Artifact, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,30 +2,17 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from ingest.encoder.activations import Activation
 from ingest.encoder.rewrites import carry_over, settle_attention_biases
 from ingest.encoder.whole_numbers import to_whole_numbers
+from tests.unit.ingest.encoder.graphs import HEADS, WIDTH, inputs, model, run
 
-WIDTH, INNER, HEADS = 16, 64, 2
-
-
-def model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> onnx.ModelProto:
-    shape = [1, "tokens", WIDTH]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+INNER = 64
 
 
 def attention() -> onnx.ModelProto:
@@ -66,16 +53,6 @@ def feed_forward(large: float) -> onnx.ModelProto:
     return model(nodes, constants)
 
 
-def run(graph: onnx.ModelProto, x: np.ndarray, *outputs: str) -> list[np.ndarray]:
-    shown = onnx.ModelProto()
-    shown.CopyFrom(graph)
-    shown.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(["y", *outputs], {"x": x})
-
-
 def watched(graph: onnx.ModelProto, x: np.ndarray, limits: dict[str, float], *names: str) -> dict[str, Activation]:
     """What the named inputs are for `x`, cut off at their limits."""
     found = {}
@@ -84,12 +61,6 @@ def watched(graph: onnx.ModelProto, x: np.ndarray, limits: dict[str, float], *na
         found[name] = Activation.unseen(values.shape[-1], limits.get(name))
         found[name].add(values[0])
     return found
-
-
-def inputs(tokens: int = 200) -> np.ndarray:
-    x = np.random.default_rng(3).normal(size=(1, tokens, WIDTH)).astype(np.float32)
-    x[0, 0, 0] = 20.0
-    return x
 
 
 def test_biases_of_keys_and_values_are_gone_and_the_results_are_the_same() -> None:
