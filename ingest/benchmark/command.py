@@ -69,7 +69,7 @@ def encoder(
 
 
 def _check_cuda() -> None:
-    from ingest.encoder.onnx import offers_cuda  # noqa: PLC0415 - as the module says
+    from ingest.encoder.session import offers_cuda  # noqa: PLC0415 - as the module says
 
     if not offers_cuda():
         raise SettingsError("onnxruntime has no CUDA here; install onnxruntime-gpu as docs/how-to/gpu.md says")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ingest.encoder.artifact import read_artifact
-from ingest.encoder.batches import Batch
-from ingest.encoder.onnx import OnnxEncoder, Provider
+from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.protocol import Vectors
+from ingest.encoder.session import Provider
+from ingest.encoder.tokens import Ids
 
 PEER_LIMIT = 256  # tokens; what the default model was made to read
 PEER_FILE = "onnx/model_qint8_avx512_vnni.onnx"
@@ -59,10 +60,11 @@ class _CountingEncoder(OnnxEncoder):
         super().__init__(read_artifact(folder), threads=threads, provider=provider)
         self._count, self._lock = count, Lock()
 
-    def run(self, batch: Batch) -> Vectors:
+    def _call(self, given: Mapping[str, Ids]) -> Vectors:
+        vectors = super()._call(given)
         with self._lock:
-            self._count.add(batch.mask)
-        return super().run(batch)
+            self._count.add(given["attention_mask"])
+        return vectors
 
 
 def _akin(folder: Path, threads: int, count: Count, provider: Provider = "cpu") -> Embed:

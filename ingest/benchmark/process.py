@@ -78,9 +78,10 @@ def _most_memory() -> int:
 
 
 def _turned(texts: list[str], times: int) -> list[str]:
-    """The texts from another one on each time, so that a GPU's calls have other shapes.
+    """The texts from another one on each time, so that windows of them hold others and a GPU's calls have new shapes.
 
-    Its libraries prepare for every shape once, and a catalogue's texts come in new ones all the time.
+    Its libraries may prepare for every shape once, and a catalogue's texts come in new ones all the time. An engine
+    that sorts all texts by length at first has the same calls each time.
     """
     first = 37 * times % max(1, len(texts))
     return texts[first:] + texts[:first]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer  # type: ignore[import-untyped]  # it ships no type hints
 
+from ingest.errors import SettingsError
 from ingest.sample import ITEMS
 
 SETS: Mapping[str, str] = {
@@ -16,6 +17,7 @@ SETS: Mapping[str, str] = {
 }
 SHORT_TOKENS = 14  # 16 with the two special tokens
 LONGEST = 2000
+_TRIES = 50  # for each short text, before there are taken to be too few
 
 
 def catalogue_texts(items: Path | None) -> list[str]:
@@ -51,9 +53,13 @@ def text_sets(texts: Sequence[str], tokenizer: Path, n: int, seed: int = 7) -> d
             parts.append(chance.choice(pool))
         return _cut(model, " ".join(parts), tokens)
 
+    def short() -> str:
+        words = chance.choice(pool).split()
+        return _cut(model, " ".join(words[chance.randrange(len(words)) :]), SHORT_TOKENS)
+
     return {
         "descriptions": chance.sample(pool, n) if len(pool) >= n else [joined(94) for _ in range(n)],
-        "short": _exactly(model, lambda: joined(SHORT_TOKENS), n),
+        "short": _exactly(model, short, n),
         "mixed": [joined(int(8 * (LONGEST / 8) ** chance.random())) for _ in range(n)],
     }
 
@@ -68,8 +74,11 @@ def _cut(model: Tokenizer, text: str, tokens: int) -> str:
 def _exactly(model: Tokenizer, make: Callable[[], str], n: int) -> list[str]:
     """`n` texts that really have SHORT_TOKENS tokens: a word cut in the middle may be read as fewer or more."""
     found: dict[str, None] = {}  # equal texts are embedded once by akin and not by the peers: a gain of another kind
+    tried = 0
     while len(found) < n:
-        text = make()
+        text, tried = make(), tried + 1
+        if tried > _TRIES * n:
+            raise SettingsError(f"the texts are too few to cut {n} different short ones from; give more items")
         if len(model.encode(text, add_special_tokens=False)) == SHORT_TOKENS:
             found[text] = None
     return list(found)

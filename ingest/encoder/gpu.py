@@ -1,6 +1,6 @@
 """Makes a fused graph one for a GPU: in fp16, and of the operators that are quickest there. Decision 0046."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,13 @@ Half = NDArray[np.float16]
 
 _ATTENTION_OPSET = 24  # from here on ONNX's attention takes how many tokens of each text are its own
 _MASK = "attention_mask"
+_MASK_PLACE = 3  # among an attention's inputs
+_KNOWN = frozenset({"num_heads", "scale", "unidirectional", "mask_filter_value"})  # attributes
 _LENGTHS = "akin_lengths"
 _WITH_BIAS = 3  # inputs of a normalisation that has a bias
 
 
-def to_half_precision(fused: Any) -> onnx.ModelProto:
+def to_half_precision(fused: Any, tell: Callable[[str], None]) -> onnx.ModelProto:
     """The graph that onnxruntime's optimizer holds, in fp16; ids, mask and vectors stay as they are."""
     graph = fused.model.graph
     settle_attention_biases(graph)
@@ -45,13 +47,16 @@ def to_half_precision(fused: Any) -> onnx.ModelProto:
     model: onnx.ModelProto = fused.model
     model.graph.initializer.extend(constants)
     put_pooling_back(model.graph, pooling, dimensions)
-    attend_by_length(model)
+    if not attend_by_length(model):
+        tell("onnxruntime's optimizer does not know this model's attention, which is left as it is")
     join_residuals(model)
     return model
 
 
-def attend_by_length(model: onnx.ModelProto) -> None:
+def attend_by_length(model: onnx.ModelProto) -> bool:
     """Make every attention three products and ONNX's own operator, which is told the texts' lengths, in place.
+
+    False where the optimizer has made no attention of the model's nodes.
 
     onnxruntime's own operator, which the optimizer makes, prepares itself anew for each shape it is given.
     """
@@ -64,20 +69,20 @@ def attend_by_length(model: onnx.ModelProto) -> None:
         else:
             nodes.append(node)
     if len(nodes) == len(graph.node):
-        return
+        return False
     axis = add_constant(graph, f"{_LENGTHS}_axis", np.array([1], np.int64))
     lengths = make_node("ReduceSum", [_MASK, axis], _LENGTHS, keepdims=0)
     del graph.node[:]
     graph.node.extend([lengths, *nodes])
     prune(graph)
     use_operators(model, "", _ATTENTION_OPSET)
+    return True
 
 
 def _plain(node: onnx.NodeProto) -> bool:
-    """Whether the attention reads a mask and nothing else that its replacement would have to know of."""
-    return len([name for name in node.input if name]) == len(["input", "weights", "bias", "mask"]) and (
-        "qkv_hidden_sizes" not in attributes_of(node)
-    )
+    """Whether the attention has input, weights, bias and mask, and nothing that its replacement does not know of."""
+    has_mask = len(node.input) > _MASK_PLACE and node.input[_MASK_PLACE] != ""
+    return has_mask and not any(node.input[_MASK_PLACE + 1 :]) and attributes_of(node).keys() <= _KNOWN
 
 
 def _attention(graph: onnx.GraphProto, node: onnx.NodeProto, weights: Half, bias: Half) -> Iterator[onnx.NodeProto]:
@@ -117,9 +122,11 @@ def join_residuals(model: onnx.ModelProto) -> None:
         if added is None or added.op_type != "Add" or len(readers[added.output[0]]) > 1:
             continue
         total = next((name for name in added.input if name in products and len(readers[name]) == 1), None)
-        if total is None or makers[products[total][0]].op_type != "MatMul" or attributes.get("axis", -1) != -1:
+        if total is None or attributes.get("axis", -1) != -1:
             continue
         product, bias = products[total]
+        if product not in makers or makers[product].op_type != "MatMul":
+            continue
         given = next(name for name in added.input if name != total)
         inputs, epsilon = [product, given, *node.input[1:], bias], attributes.get("epsilon", 1e-5)
         joined = make_node("SkipLayerNormalization", inputs, node.output[0], CONTRIB, epsilon=epsilon)

@@ -13,7 +13,8 @@ from typing import Self
 
 from ingest.encoder.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, Manifest, read_artifact, read_manifest
 from ingest.encoder.folders import flush_files
-from ingest.encoder.onnx import OnnxEncoder, Provider
+from ingest.encoder.onnx import OnnxEncoder
+from ingest.encoder.session import Provider
 from ingest.encoder.tuning import keep_budget, read_budget
 from ingest.errors import ArtifactError, UnavailableError
 

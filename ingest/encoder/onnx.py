@@ -1,43 +1,39 @@
-"""Runs an encoder artifact with onnxruntime: the only place that does.
+"""Runs an encoder artifact with onnxruntime.
 
 On a CPU, texts of one length go together, so nothing is padded and a vector does not depend on the texts beside it:
 quantized artifacts have their ranges in the graph. Several threads share one session. On a GPU, texts of about one
 length are padded to large calls.
 """
 
-import io
 import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, redirect_stdout
 from itertools import zip_longest
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
-import onnxruntime
 
 from ingest.encoder.artifact import Artifact
 from ingest.encoder.batches import Batch, of_equal_length, padded_to_longest
-from ingest.encoder.processor import available_cores, needs_reduced_range
+from ingest.encoder.processor import available_cores
 from ingest.encoder.protocol import Vectors
+from ingest.encoder.session import CPU, Provider, open_session
 from ingest.encoder.tokens import Ids, Piece, TextTokenizer
 from ingest.encoder.tuning import BUDGETS, quickest, read_budget
 from ingest.errors import ArtifactError, UnavailableError
 from ingest.metrics import EMBED_SECONDS, EMBEDDED_TEXTS, EMBEDDED_TOKENS, measured
 
-Provider = Literal["auto", "cpu", "cuda"]
-
 CPU_TOKENS = 384  # per call: more spill the cache of a core, fewer leave its products short of rows
 DEVICE_TOKENS = 32_768  # per call: more is no faster, and pads more
+LEAST_TOKENS = 1_024  # per call where memory is short
 AHEAD = 512  # texts that are tokenized while a device embeds as many
-_WHOLE = frozenset({"int8", "fast"})  # products of whole numbers
-_ON_DEVICE = frozenset({"fp32", "fp16"})
 _MASKED = frozenset({"fp32", "fp16", "accurate"})  # recipes whose graphs can tell padding from text
-_CPU = "CPUExecutionProvider"
-_NO_MEMORY = re.compile("out of memory|allocate memory|bad_alloc|bad allocation", re.IGNORECASE)
+# CUDA's words, those of onnxruntime's arena without and with a limit, cuBLAS's, and the standard library's.
+_NO_MEMORY = re.compile("out of memory|allocate memory|smaller than requested|ALLOC_FAILED|bad.alloc", re.IGNORECASE)
+_SAME = 0.999  # the least cosine of a text's vectors, alone and beside a longer one
 _CANCELLED = 1e-6  # a sum of piece vectors shorter than this has no direction
 
 logger = logging.getLogger(__name__)
@@ -55,9 +51,9 @@ class OnnxEncoder:
     ) -> None:
         self._artifact = artifact
         self._tokenizer = TextTokenizer(artifact)
-        self._session = _open_session(artifact, _choose_provider(provider, artifact.manifest.recipe))
+        self._session = open_session(artifact, provider)
         self._inputs = [given.name for given in self._session.get_inputs()]
-        self._padded = self.provider != _CPU if padded is None else padded
+        self._padded = self.provider != CPU if padded is None else padded
         if self._padded and artifact.manifest.recipe not in _MASKED:
             raise ArtifactError(f"the recipe {artifact.manifest.recipe} reads texts of one length; export fp16 or fp32")
         self._budget = DEVICE_TOKENS if self._padded else read_budget(artifact.folder) or CPU_TOKENS
@@ -65,6 +61,8 @@ class OnnxEncoder:
         # The calling thread works too: a query neither waits for a pool nor queues behind somebody else's batch.
         self._pool = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="encoder")
         self._closed = False
+        if self._padded:
+            self._check_padding()
 
     @property
     def fingerprint(self) -> str:
@@ -85,6 +83,15 @@ class OnnxEncoder:
     def provider(self) -> str:
         """The execution provider onnxruntime chose first, like CPUExecutionProvider."""
         return str(self._session.get_providers()[0])
+
+    def _check_padding(self) -> None:
+        """Raise ArtifactError where padding changes a vector: onnxruntime 1.24 overlooks the lengths of texts."""
+        short, long = self._tokenizer.pieces(["a", "a " * 12])
+        (alone,) = padded_to_longest([short], self._budget, pad=self._tokenizer.pad, multiple=1)
+        (together,) = padded_to_longest([short, long], self._budget, pad=self._tokenizer.pad)
+        vector = self.run(together)[list(together.rows).index(0)]
+        if vector @ self.run(alone)[0] < _SAME:
+            raise ArtifactError("this onnxruntime does not tell padding from text; install a newer one")
 
     @property
     def padded(self) -> bool:
@@ -172,13 +179,20 @@ class OnnxEncoder:
             vectors = self._call({"input_ids": batch.ids, "attention_mask": batch.mask})
         except Exception as error:  # onnxruntime's exceptions share no other parent
             if len(batch.rows) > 1 and _NO_MEMORY.search(str(error)):
-                self._budget = min(self._budget, batch.ids.size // 2)
-                logger.warning("out of memory, embedding fewer texts in a call", extra={"tokens": self._budget})
-                return np.concatenate([self.run(half) for half in batch.halves()])
+                vectors = np.concatenate([self.run(half) for half in batch.halves()])
+                self._shrink(batch.ids.size // 2)
+                return vectors
             raise UnavailableError(f"onnxruntime could not run {self._artifact.model}: {error}") from error
         if vectors.shape != (len(batch.rows), self.dimensions) or not np.isfinite(vectors).all():
             raise ArtifactError(f"{self._artifact.model} returned something that is no vector; export the model again")
         return vectors
+
+    def _shrink(self, tokens: int) -> None:
+        """Make later calls no larger than what fitted, within reason: a shortage may pass, and tiny calls are slow."""
+        fitted = max(tokens, LEAST_TOKENS)
+        if fitted < self._budget:
+            self._budget = fitted
+            logger.warning("out of memory, embedding fewer texts in a call", extra={"tokens": fitted})
 
     def _call(self, given: Mapping[str, Ids]) -> Vectors:
         binding = self._session.io_binding()
@@ -235,54 +249,3 @@ def _joined(pieces: Sequence[Piece], vectors: Vectors, n: int) -> Vectors:
     alone = (counts == 1) | (norms[:, 0] < _CANCELLED)
     means = sums / np.maximum(norms, _CANCELLED)
     return np.where(alone[:, None], vectors[firsts], means).astype(np.float32)
-
-
-def offers_cuda() -> bool:
-    """Whether the onnxruntime that is installed can use a GPU; the GPU itself may still be missing."""
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def _choose_provider(wanted: Provider, recipe: str) -> list[str]:
-    cpu = ["CPUExecutionProvider"]
-    if wanted == "cpu":
-        return cpu
-    if not offers_cuda():
-        if wanted == "cuda":
-            logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": "docs/how-to/gpu.md"})
-        return cpu
-    if recipe not in _ON_DEVICE:
-        # int8 products have no CUDA kernels: every such node would go to the CPU and back.
-        logger.warning("cuda cannot run this recipe, embedding on the CPU", extra={"recipe": recipe, "remedy": "fp16"})
-        return cpu
-    onnxruntime.preload_dlls()  # the CUDA libraries may lie in packages beside it
-    return ["CUDAExecutionProvider", *cpu]
-
-
-def _open_session(artifact: Artifact, providers: list[str]) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # Threads come from the callers: one-thread calls side by side are faster than one call on several threads.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_mem_pattern = False  # it remembers one plan per text length and saves no time
-    options.log_severity_level = 3
-    if artifact.manifest.recipe in _WHOLE and needs_reduced_range() and not artifact.manifest.reduced_range:
-        # Exported on another kind of processor: without this, products of large weights would saturate unnoticed.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        logger.warning("encoder was exported for another processor, embedding runs slower", extra={"remedy": "export"})
-    said = io.StringIO()
-    try:
-        # onnxruntime prints why a provider did not start, and standard output is not its own.
-        with redirect_stdout(said) if len(providers) > 1 else nullcontext():
-            session = onnxruntime.InferenceSession(
-                str(artifact.model), options, providers=providers, disabled_optimizers=["SkipLayerNormFusion"]
-            )
-    except Exception as error:  # onnxruntime's exceptions share no other parent
-        raise ArtifactError(f"onnxruntime cannot load {artifact.model}: {error}; export the model again") from error
-    if session.get_providers()[0] != providers[0]:
-        reason = " ".join(said.getvalue().replace("*", "").split())
-        logger.warning(
-            "cuda did not start, embedding on the CPU",
-            extra={"reason": reason, "remedy": "check driver and CUDA libraries"},
-        )
-    return session

@@ -48,7 +48,7 @@ def store(
     fused = fuse(source)
     model = fused.model
     if recipe.storage == "fp16":
-        model = to_half_precision(fused)
+        model = to_half_precision(fused, tell)
     elif recipe.storage == "int8":
         texts = list(calibration)
         settle_attention_biases(model.graph)

@@ -30,6 +30,8 @@ def settle_attention_biases(graph: onnx.GraphProto) -> None:
         behind = readers[node.output[0]]
         if len(behind) != 1 or behind[0].op_type != "MatMul" or behind[0].output[0] not in biases:
             continue
+        if behind[0].input[1] not in constants:
+            continue
         bias, total = biases[behind[0].output[0]]
         weights = numpy_helper.to_array(constants[behind[0].input[1]])
         moved = numpy_helper.to_array(constants[bias]) + value @ weights

@@ -8,13 +8,14 @@ import pytest
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from ingest.benchmark.encoder import Figure, Results
+from ingest.benchmark.encoder import FIDELITY_TEXTS, Figure, Results
 from ingest.benchmark.models import macs_per_token
 from ingest.benchmark.peers import open_engine
 from ingest.benchmark.process import EngineProcess
 from ingest.benchmark.report import show
 from ingest.benchmark.texts import SETS, catalogue_texts, text_sets
 from ingest.encoder.artifact import Fidelity
+from ingest.errors import SettingsError
 from tests.artifacts import default_artifact, export_tiny, write_tiny_bert
 
 
@@ -36,6 +37,17 @@ def test_every_set_has_the_texts_that_its_name_promises(sets: dict[str, list[str
 
 def test_the_same_seed_gives_the_same_texts(sets: dict[str, list[str]]) -> None:
     assert text_sets(catalogue_texts(None), default_artifact() / "tokenizer.json", 20) == sets
+
+
+def test_the_sample_is_enough_for_as_many_short_texts_as_fidelity_is_measured_on() -> None:
+    texts = text_sets(catalogue_texts(None), default_artifact() / "tokenizer.json", FIDELITY_TEXTS)["short"]
+
+    assert len(set(texts)) == FIDELITY_TEXTS
+
+
+def test_texts_that_are_too_few_are_said_and_not_searched_for_ever() -> None:
+    with pytest.raises(SettingsError, match="give more items"):
+        text_sets(["a lighthouse"], default_artifact() / "tokenizer.json", 20)
 
 
 def test_an_engine_embeds_its_share_in_a_process_of_its_own(tmp_path: Path, sets: dict[str, list[str]]) -> None:

@@ -36,12 +36,21 @@ def test_an_attention_that_is_told_the_lengths_gives_what_one_with_a_mask_gives(
     assert np.allclose(before[own], after[own], atol=1e-5)
 
 
+def test_an_attention_with_a_bias_of_its_scores_is_left_as_it_is() -> None:
+    graph = attention("everything")
+    node = next(one for one in graph.graph.node if one.op_type == "Attention")
+    node.input[:] = [*node.input[:3], "", "", "scores"]
+    before = graph.SerializeToString()
+
+    assert not attend_by_length(graph)
+    assert graph.SerializeToString() == before
+
+
 def test_a_graph_without_fused_attention_is_left_as_it_is() -> None:
     graph = residual()
     before = graph.SerializeToString()
 
-    attend_by_length(graph)
-
+    assert not attend_by_length(graph)
     assert graph.SerializeToString() == before
 
 

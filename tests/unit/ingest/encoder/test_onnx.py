@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from ingest.encoder import onnx
+from ingest.encoder import onnx, session
 from ingest.encoder.artifact import DEFAULT_PASSAGES, Artifact, read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.tokens import TextTokenizer
@@ -65,12 +65,13 @@ def test_beside_a_device_texts_are_tokenized_ahead_and_vectors_stay_in_order(
     threads = []
     whole = TextTokenizer.pieces
     monkeypatch.setattr(onnx, "AHEAD", 8)
-    monkeypatch.setattr(
-        TextTokenizer, "pieces", lambda self, some: threads.append(threading.current_thread()) or whole(self, some)
-    )
 
     with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
+        monkeypatch.setattr(
+            TextTokenizer, "pieces", lambda self, some: threads.append(threading.current_thread()) or whole(self, some)
+        )
         vectors = padded.embed([*texts, texts[3]])
+    monkeypatch.undo()
 
     assert len(threads) == 4
     assert threading.main_thread() not in threads
@@ -243,7 +244,18 @@ def test_a_failure_of_the_runtime_is_translated_in_helper_threads_too(tiny_artif
             encoder.embed(["one", "two", "three", "red", "blue"])
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA failure 2: out of memory ; GPU=0",
+        "Failed to allocate memory for requested buffer of size 12288",
+        "Available memory of 512 is smaller than requested bytes of 12288",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+        "std::bad_alloc",
+    ],
+)
 def test_what_a_device_has_no_memory_for_goes_in_halves(
+    message: str,
     tiny_artifact: Artifact,
     tiny_encoder: OnnxEncoder,
     monkeypatch: pytest.MonkeyPatch,
@@ -255,11 +267,12 @@ def test_what_a_device_has_no_memory_for_goes_in_halves(
     def small_device(self: OnnxEncoder, given: dict[str, np.ndarray]) -> np.ndarray:
         sizes.append(given["input_ids"].size)
         if sizes[-1] > 60:
-            raise RuntimeError("Failed to allocate memory for requested buffer of size 12288")
+            raise RuntimeError(message)
         return call(self, given)
 
-    monkeypatch.setattr(OnnxEncoder, "_call", small_device)
+    monkeypatch.setattr(onnx, "LEAST_TOKENS", 32)
     with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
+        monkeypatch.setattr(OnnxEncoder, "_call", small_device)
         found = padded.embed(texts)
         refused = sum(size > 60 for size in sizes)
         padded.embed(texts)
@@ -267,6 +280,56 @@ def test_what_a_device_has_no_memory_for_goes_in_halves(
     assert 0 < refused == sum(size > 60 for size in sizes)  # it asks for no more than fitted from then on
     assert np.allclose(found, tiny_encoder.embed(texts), atol=1e-5)
     assert {record.message for record in caplog.records} == {"out of memory, embedding fewer texts in a call"}
+
+
+def test_one_shortage_of_memory_does_not_make_calls_tiny(
+    tiny_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, failures = OnnxEncoder._call, [RuntimeError("out of memory")]
+
+    def short_once(self: OnnxEncoder, given: dict[str, np.ndarray]) -> np.ndarray:
+        if failures:
+            raise failures.pop()
+        sizes.append(given["input_ids"].size)
+        return call(self, given)
+
+    with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
+        monkeypatch.setattr(OnnxEncoder, "_call", short_once)
+        sizes: list[int] = []
+        padded.embed(["red", "river"])
+        padded.embed([f"red {'stone ' * (n % 5)}{n}" for n in range(60)])
+
+    assert sizes[:2] == [8, 8]
+    assert len(sizes) == 3
+
+
+def test_padding_that_changes_vectors_is_refused_when_the_encoder_opens(
+    tiny_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = OnnxEncoder._call
+    monkeypatch.setattr(
+        OnnxEncoder,
+        "_call",
+        lambda self, given: call(self, {**given, "attention_mask": np.ones_like(given["input_ids"])}),
+    )
+
+    with pytest.raises(ArtifactError, match="does not tell padding from text"):
+        OnnxEncoder(tiny_artifact, provider="cpu", padded=True)
+
+
+@pytest.mark.usefixtures("cuda_is_offered")
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available provider names")
+def test_a_gpu_that_does_not_start_is_said_with_the_reason(
+    tiny_artifact: Artifact, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with OnnxEncoder(tiny_artifact, provider="auto") as encoder:
+        assert encoder.provider == "CPUExecutionProvider"
+        assert not encoder.padded
+
+    (record,) = caplog.records
+    assert record.message == "cuda did not start, embedding on the CPU"
+    assert record.reason
+    assert capsys.readouterr().out == ""
 
 
 def test_asking_for_a_missing_gpu_warns_and_goes_on(tiny_artifact: Artifact, caplog: pytest.LogCaptureFixture) -> None:
@@ -296,7 +359,7 @@ def test_weights_of_full_range_are_run_without_saturating_and_with_a_warning(
 ) -> None:
     artifact = read_artifact(default_artifact())
     foreign = dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, reduced_range=False))
-    monkeypatch.setattr(onnx, "needs_reduced_range", lambda: True)
+    monkeypatch.setattr(session, "needs_reduced_range", lambda: True)
 
     with OnnxEncoder(artifact) as own, OnnxEncoder(foreign) as encoder:
         assert np.einsum("nd,nd->n", own.embed(MATES), encoder.embed(MATES)).min() > 0.99
