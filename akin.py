@@ -16,6 +16,7 @@ import typer
 
 from ingest.benchmark.command import app as bench_app
 from ingest.errors import AkinError, HomeInUseError, SettingsError
+from ingest.logs import configure_logging, show_warnings
 from ingest.settings import Settings, load_settings
 from serving.commands import asking, demonstration, erasing, measuring, records
 from serving.commands.keys import app as keys_app
@@ -383,7 +384,6 @@ def worker_command(
 def beat() -> None:
     """Keep the schedule, find pending work, build generations. One does it; a second stands by and takes over."""
     from ingest.catalogue import open_catalogue
-    from ingest.logs import configure_logging
     from ingest.metrics_server import metrics_server
     from ingest.traces import tracing
     from workers.app import CeleryQueue, make_app
@@ -402,7 +402,6 @@ def beat() -> None:
 def run_api(settings: Settings, write_side: "WriteSide") -> None:
     """Serve the API until SIGTERM or SIGINT."""
     from ingest.home import announce_server
-    from ingest.logs import configure_logging
     from serving.address import check_keys, check_port, url_of
     from serving.latency import favour_latency
 
@@ -613,6 +612,7 @@ def saying_what_waits(ledger: "Ledger") -> Iterator[None]:
 
 def main() -> None:
     """The `akin` program: errors akin raises on purpose become one line, everything else a traceback."""
+    show_warnings()
     try:
         app()
     except AkinError as error:

@@ -1,4 +1,4 @@
-"""Log lines as JSON on standard error: constant event strings with fields, ids and never texts."""
+"""Log lines on standard error: constant event strings with fields, ids and never texts. Programs write JSON."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one record."""
-        line = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -26,10 +26,31 @@ class JsonFormatter(logging.Formatter):
         }
         if (asked := request_id.get()) is not None:
             line["request_id"] = asked
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        line |= _fields(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
+
+
+class PlainFormatter(logging.Formatter):
+    """One line for a person: event, and its fields in brackets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one record."""
+        fields = ", ".join(f"{name}: {value}" for name, value in _fields(record).items())
+        return f"akin: {record.getMessage()}" + (f" ({fields})" if fields else "")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """What the call gave besides the event."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def show_warnings() -> None:
+    """Show warnings on standard error, for a command that a person runs."""
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(PlainFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[stderr], force=True)
 
 
 def configure_logging(level: str = "INFO") -> None:
