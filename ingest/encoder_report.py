@@ -49,6 +49,7 @@ class EncoderReport:
 
     recipe: str
     megabytes: float
+    provider: str  # what onnxruntime ran it with, like CPUExecutionProvider
     texts_per_s: float  # this machine, now, all cores
     fidelity: Fidelity | None
     missed: tuple[str, ...]  # what is under the recipe's floor
@@ -89,12 +90,14 @@ def examine_encoder(folder: Path, sample: Sample, tell: Callable[[str], None]) -
         started = time.perf_counter()
         vectors = encoder.embed(sample.texts)
         seconds = time.perf_counter() - started
+        provider = encoder.provider
     originals, note = _originals(artifact, sample.texts, tell)
     fidelity = None if originals is None else compare_vectors(vectors, originals)
     recipe = RECIPES.get(artifact.manifest.recipe)
     return EncoderReport(
         recipe=artifact.manifest.recipe,
         megabytes=round((artifact.folder / MODEL).stat().st_size / 1e6, 1),
+        provider=provider,
         texts_per_s=round(len(sample.texts) / seconds, 1),
         fidelity=fidelity,
         missed=tuple(recipe.floor.missed(fidelity)) if recipe is not None and fidelity is not None else (),
