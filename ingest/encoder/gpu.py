@@ -56,9 +56,8 @@ def to_half_precision(fused: Any, tell: Callable[[str], None]) -> onnx.ModelProt
 def attend_by_length(model: onnx.ModelProto) -> bool:
     """Make every attention three products and ONNX's own operator, which is told the texts' lengths, in place.
 
-    False where the optimizer has made no attention of the model's nodes.
-
-    onnxruntime's own operator, which the optimizer makes, prepares itself anew for each shape it is given.
+    onnxruntime's own operator, which the optimizer makes, prepares itself anew for each shape it is given. False where
+    the optimizer has made none of the model's nodes.
     """
     graph, constants = model.graph, constants_of(model.graph)
     nodes: list[onnx.NodeProto] = []
