@@ -33,12 +33,12 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """One line for a person: event, and its fields in brackets."""
+    """One line for a person: event, and its fields in brackets; a traceback follows where there is one."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
         """The line of one record."""
         fields = ", ".join(f"{name}: {value}" for name, value in _fields(record).items())
-        return f"akin: {record.getMessage()}" + (f" ({fields})" if fields else "")
+        return f"akin: {record.message}" + (f" ({fields})" if fields else "")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

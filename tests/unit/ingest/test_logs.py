@@ -37,6 +37,25 @@ def test_a_command_shows_a_warning_with_its_fields_in_one_line(
     )
 
 
+def test_a_command_shows_the_traceback_of_what_was_logged_with_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        try:
+            int("odd")
+        except ValueError:
+            logging.getLogger("ingest.somewhere").exception("failed", extra={"item_id": "a-1"})
+
+    monkeypatch.setattr(akin, "app", command)
+
+    akin.main()
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "akin: failed (item_id: a-1)"
+    assert lines[1].startswith("Traceback")
+    assert lines[-1].startswith("ValueError: ")
+
+
 def test_a_program_writes_the_same_fields_as_json() -> None:
     record = logging.makeLogRecord(
         {"name": "ingest", "levelname": "WARNING", "msg": "item set aside", "item_id": "a-1"}
