@@ -107,9 +107,7 @@ class TextTokenizer:
             offsets = offsets[: self._limit + 1]
             text = text[: offsets[-1][1]]
         spans = split_tokens(text, offsets, self._limit)
-        if self._passages == 1:
-            spans = spans[:1]
-        elif len(spans) > self._passages:
+        if len(spans) > self._passages:
             spans = [spans[int(position)] for position in np.linspace(0, len(spans) - 1, self._passages)]
         for first, end in spans:
             yield self._piece(row, ids[first:end])

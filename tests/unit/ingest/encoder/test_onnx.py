@@ -286,6 +286,7 @@ def test_one_shortage_of_memory_does_not_make_calls_tiny(
     tiny_artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call, failures = OnnxEncoder._call, [RuntimeError("out of memory")]
+    sizes: list[int] = []
 
     def short_once(self: OnnxEncoder, given: dict[str, np.ndarray]) -> np.ndarray:
         if failures:
@@ -295,7 +296,6 @@ def test_one_shortage_of_memory_does_not_make_calls_tiny(
 
     with OnnxEncoder(tiny_artifact, provider="cpu", padded=True) as padded:
         monkeypatch.setattr(OnnxEncoder, "_call", short_once)
-        sizes: list[int] = []
         padded.embed(["red", "river"])
         padded.embed([f"red {'stone ' * (n % 5)}{n}" for n in range(60)])
 
