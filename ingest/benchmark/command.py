@@ -11,7 +11,7 @@ import typer
 from ingest.benchmark import Device
 from ingest.errors import SettingsError
 
-_TEXTS: Mapping[Device, int] = {"cpu": 300, "cuda": 8_192}
+_TEXTS: Mapping[Device, int] = {"cpu": 300, "cuda": 2_000}
 # The peers' int8 graph is made by optimum; on a GPU none is read.
 _NEEDED: Mapping[Device, tuple[str, ...]] = {"cpu": ("onnx", "optimum", "matplotlib"), "cuda": ("onnx", "matplotlib")}
 
@@ -30,7 +30,7 @@ def encoder(
     work: Annotated[Path, typer.Option(help="Where the models and texts are kept.")] = Path("build/bench"),
     only: Annotated[list[str] | None, typer.Option("--set", help="A text set; repeat for more; default all.")] = None,
     device: Annotated[Device, typer.Option(help="cuda: akin's fp16 and sentence-transformers' on a GPU.")] = "cpu",
-    texts: Annotated[int | None, typer.Option(min=16, help="Texts a set; default 300, on a GPU 8,192.")] = None,
+    texts: Annotated[int | None, typer.Option(min=16, help="Texts a set; default 300, on a GPU 2,000.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Repetitions; medians are shown.")] = 3,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw the figures here (.png, .svg).")] = None,
