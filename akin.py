@@ -201,7 +201,7 @@ def query_services(
             recommender=recommender,
             searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
             similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
-            users=Users(ledger, live, settings, recommender),
+            users=Users(ledger, live, tastes.learned, recommender),
             rate_limits=RateLimits(settings),
             reindex=reindexer.request,
             activate=reindexer.activate,

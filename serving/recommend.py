@@ -50,7 +50,8 @@ class Recommender:
         self._live = live
         self._settings = settings
         self._tastes = tastes or Tastes(ledger, settings)
-        self._strategies = Strategies(ledger, settings, popularity or Popularity(ledger, settings))
+        found = popularity or Popularity(ledger, settings)
+        self._strategies = Strategies(ledger, settings, found, self._tastes.learned)
         self._continuations: Continuations[RecommendRequest] = continuations or Continuations()
         self._log = log
         self._arranger = Arranger(ledger, Impressions(ledger), settings.filter_limits)

@@ -30,10 +30,10 @@ _BY_INTERESTS = frozenset({"auto", BLEND, INTERESTS})
 class Strategies:
     """Finds and scores items for a taste by the strategy that is asked for, or the next one that is possible."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, popularity: Popularity) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, popularity: Popularity, learned: Learned) -> None:
         self._ledger = ledger
         self._popularity = popularity
-        self._learned = Learned(ledger, settings)
+        self._learned = learned
         # Elsewhere nobody tells when a vector grows old.
         self._vectors = VectorCache() if settings.embedded else None
 

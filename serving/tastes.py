@@ -42,7 +42,7 @@ class Tastes:
     def __init__(self, ledger: Ledger, settings: Settings, vectors: VectorCache | None = None) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._learned = Learned(ledger, settings)
+        self.learned = Learned(ledger, settings)  # one for whoever weighs a history, so that all weigh alike
         self._vectors = VectorCache() if vectors is None else vectors
         self._kept: OrderedDict[tuple[str, str, bool], tuple[_Mark, Taste]] = OrderedDict()
         self._lock = Lock()
@@ -58,7 +58,7 @@ class Tastes:
             return self._read(view, user_id, with_seen, with_profile, with_sparse)
         key = (view.generation.name, user_id, with_sparse)
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
-        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), id(self._learned.settings()))
+        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), id(self.learned.settings()))
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and kept[0] == mark:
@@ -82,7 +82,7 @@ class Tastes:
         events = self._ledger.events
         history = events.history(user_id, view.generation.name, self._settings.history_limit)
         seen = self._seen(user_id, history) if with_seen else ()
-        weighed = weigh(history, self._learned.settings())
+        weighed = weigh(history, self.learned.settings())
         profile = build_profile(weighed, self._vectors.of_history(view, history)) if with_profile else None
         sparse = self._sparse(weighed) if with_sparse else None
         info = ProfileInfo(events=len(history), used=_used(profile, sparse))
@@ -102,7 +102,7 @@ class Tastes:
         history = [HistoryEntry(event=event, version=None) for event in events]
         item_ids = tuple(dict.fromkeys(event.item_id for event in events))
         vectors = view.collection.vectors(item_ids)
-        weighed = weigh(history, self._learned.settings())
+        weighed = weigh(history, self.learned.settings())
         profile = build_profile(weighed, vectors)
         sparse = self._sparse(weighed) if with_sparse else None
         unknown = sum(event.item_id not in vectors for event in events)

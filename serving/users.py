@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ingest.events import Event
 from ingest.items import Item, StoredItem, check_id
-from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import ErasureReceipt, HistoryEntry
+from serving.learned import Learned
 from serving.live import LiveIndex
 from serving.profile import Weighed, weigh
 from serving.recommend import Recommender
@@ -51,12 +51,12 @@ class Users:
         self,
         ledger: Ledger,
         live: LiveIndex,
-        settings: Settings,
+        learned: Learned,
         recommender: Recommender,
     ) -> None:
         self._ledger = ledger
         self._live = live
-        self._settings = settings
+        self._learned = learned
         self._recommender = recommender
 
     def history(self, user_id: str) -> list[PastEvent]:
@@ -99,8 +99,9 @@ class Users:
     def _weighed(self, user_id: str) -> tuple[str, list[Weighed]]:
         check_id(user_id, "user_id")
         generation = self._live.current().generation.name
-        history: Sequence[HistoryEntry] = self._ledger.events.history(user_id, generation, self._settings.history_limit)
-        return generation, weigh(history, self._settings)
+        settings = self._learned.settings()  # as answers weigh it
+        history: Sequence[HistoryEntry] = self._ledger.events.history(user_id, generation, settings.history_limit)
+        return generation, weigh(history, settings)
 
 
 def _by_category(liked: Sequence[Weighed], items: dict[str, StoredItem]) -> Iterator[tuple[str | None, float]]:

@@ -212,7 +212,7 @@ def _wired(
         recommender=recommender,
         searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
         similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
-        users=Users(ledger, live, settings, recommender),
+        users=Users(ledger, live, tastes.learned, recommender),
     )
 
 

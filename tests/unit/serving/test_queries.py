@@ -4,10 +4,12 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from ingest.errors import InvalidInputError, NotFoundError
 from ingest.events import Event
 from ingest.items import Item
+from ingest.weights import Usual
 from serving.evaluate.recent import recent_ndcg
 from serving.popular import Popularity
 from serving.search import SearchRequest
@@ -109,6 +111,17 @@ def test_interests_are_the_categories_of_what_was_liked(akin):
     found = akin.users.interests("ann")
     assert {one.category: pytest.approx(one.share) for one in found.interests} == {"crime": 0.5, "shelf0": 0.5}
     assert found.uncategorised == 0
+
+
+def test_a_history_shows_the_weights_that_answers_count_by(akin):
+    akin.ledger.learned.keep_usual(Usual(values={"purchase": 10.0}))  # as a training finds it
+    dear = structs.replace(event(2, "ann", "crime-2", "purchase"), value=1_000.0)
+    akin.add_events([structs.replace(event(1, "ann", "crime-0", "purchase"), value=10.0), dear])
+    shown = {past.event.item_id: past.weight for past in akin.users.history("ann")}
+    answered = akin.tastes.of_user(akin.live.current(), "ann", with_seen=True).profile
+    assert answered is not None
+    assert shown == {part.entry.event.item_id: pytest.approx(part.weight) for part in answered.parts}
+    assert shown["crime-2"] > shown["crime-0"]
 
 
 def test_nobody_knows_an_unknown_user(akin):
