@@ -18,7 +18,9 @@ def evaluate(
     mapping: MappingOption = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON into this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page into this file.")] = None,
-    strategies: Annotated[str | None, typer.Option(help="Names with commas between; default: all there are.")] = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="Names with commas between, scenario:NAME too; default: all.")
+    ] = None,
     split: Annotated[
         str, typer.Option(help="global (one cut in time), user (the last of each one's), random; auto: by the times.")
     ] = "auto",
@@ -28,8 +30,8 @@ def evaluate(
 ) -> None:
     """Measure every strategy, and baselines, on events that are held out. Needs no server and changes no data.
 
-    Works in a temporary folder with the encoder, attributes and weights of the settings; the baselines come with
-    akin's extra `evaluate`.
+    Works in a temporary folder with the encoder, attributes and weights of the settings, and measures their scenarios
+    as well; the baselines come with akin's extra `evaluate`.
     """
     import orjson
 

@@ -1,7 +1,7 @@
 """The offline evaluation: every strategy is asked for the same users from the same training events, and judged."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from serving.evaluate.baselines import available, missing_libraries
 from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions
 from serving.evaluate.metrics import EMPTY, Integers
 from serving.evaluate.progress import Bars, silent
+from serving.evaluate.questions import Question, questions
 from serving.evaluate.report import Report, StrategyResult, best_first
 from serving.evaluate.split import split_events
 from serving.evaluate.trial import Scorer, Trial, best, make_trial
@@ -32,17 +33,9 @@ from serving.evaluate.workspace import (
 )
 from serving.live import LiveIndex
 from serving.recommend import Recommender
-from serving.request import BLEND, INTERESTS, STRATEGIES, RecommendRequest
+from serving.scenarios import check_scenarios
 
 SHOWN_EVERY = 10_000  # rows between two looks at the bar
-
-# What a strategy is worth without one of its parts: the strategy, and the settings that take the part away.
-ABLATIONS: Mapping[str, tuple[str, Mapping[str, float]]] = {
-    "text": (INTERESTS, {"interests_prior": 0.0}),
-    "blend-without-prior": (BLEND, {"blend_prior": 0.0}),
-    "blend-without-text": (BLEND, {"blend_text": 0.0}),
-}
-OWN = (*STRATEGIES, *ABLATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +59,10 @@ def evaluate(
 ) -> Report:
     """Split the events, take the training part in, ask every strategy for 20 items per user, and measure the lists.
 
-    All events are held in memory. Raises
-    InvalidInputError for a strategy or split that does not exist or fit.
+    The scenarios of the settings are asked as well. All events are held in memory. Raises InvalidInputError for a
+    strategy or split that does not exist or fit, and SettingsError for a scenario that nothing could be asked by.
     """
+    check_scenarios(settings)
     with workspace(settings) as catalogue:
         refused_items = take_in_items(catalogue, items, bars)
         given, refused_events = read_events(catalogue.settings, events, bars)
@@ -77,11 +71,12 @@ def evaluate(
         trial = make_trial(split, list(texts), users=options.users, seed=options.seed)
         ordered = [texts[item_id] for item_id in trial.items]
         fits = available(trial, ordered, lambda: text_vectors(catalogue, trial.items), catalogue.settings)
-        chosen = _chosen(options.strategies, (*OWN, *fits))
+        asked = questions(catalogue.settings)
+        chosen = _chosen(options.strategies, (*asked, *fits))
         take_in_events(catalogue, split.train, bars)
         with shared_embeddings(catalogue, options.home):
             build_generation(catalogue, bars)
-        lists = {name: _ask_akin(catalogue, trial, name, bars) for name in OWN if name in chosen}
+        lists = {name: _ask_akin(catalogue, trial, name, asked[name], bars) for name in asked if name in chosen}
         notes: dict[str, str] = {}
         for name in fits:
             if name in chosen:
@@ -125,17 +120,15 @@ def _chosen(named: Collection[str] | None, known: Sequence[str]) -> frozenset[st
     return frozenset(known if named is None else named)
 
 
-def _ask_akin(catalogue: Catalogue, trial: Trial, name: str, bars: Bars) -> Lists:
+def _ask_akin(catalogue: Catalogue, trial: Trial, name: str, question: Question, bars: Bars) -> Lists:
     """What the API would answer; nothing is logged."""
-    strategy, without = ABLATIONS.get(name, (name, {}))
     live = LiveIndex(catalogue.ledger, catalogue.index, catalogue.encoders)
-    recommender = Recommender(catalogue.ledger, live, catalogue.settings.model_copy(update=dict(without)))
+    recommender = Recommender(catalogue.ledger, live, catalogue.settings.model_copy(update=dict(question.changed)))
     place = trial.place
 
     def ask(row: int, excluded: tuple[str, ...] = ()) -> list[int]:
-        request = RecommendRequest(
-            user_id=trial.users[row], strategy=strategy, limit=LONGEST, exclude_seen=True, exclude_ids=excluded
-        )
+        # By the row: what is explored differs between users, and is the same when the evaluation is run again.
+        request = replace(question.request, user_id=trial.users[row], exclude_ids=excluded, seed=row)
         return [place[item.item_id] for item in recommender.recommend(request).items]
 
     warm = tuple(trial.items[place] for place in np.flatnonzero(trial.audience).tolist())
@@ -184,7 +177,7 @@ def _judged(
     results: list[StrategyResult] = []
     with bars("intervals") as show:
         for name, found in lists.items():
-            results.append(judge(name, found, trial, vectors, is_akin=name in OWN, note=notes.get(name, "")))
+            results.append(judge(name, found, trial, vectors, is_akin=name not in notes, note=notes.get(name, "")))
             show(len(results), len(lists))
     return results
 

@@ -1,23 +1,38 @@
-"""The report for a person at a terminal."""
+"""The report for a person at a terminal, as wide as that is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from serving.evaluate.report import Estimate, Report, StrategyResult
 
-SHOWN = ("ndcg@10", "recall@10", "mrr@10", "ndcg@20", "recall@20")
 WITH_INTERVAL = ("ndcg@10", "recall@10")
+PLAIN = ("mrr@10", "coverage@10", "diversity@10", "novelty@10", "ndcg@20", "recall@20")  # what goes last, first
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    cells: Sequence[str]
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Two tables, both sorted by nDCG@10: everything over all users, and nDCG@10 over the slices."""
+    """Two tables, both sorted by nDCG@10: over all users, and nDCG@10 over the slices; what does not fit is named."""
     console.print(Text(summary(report)))
-    console.print(_overall(report.strategies))
-    console.print(_slices(report))
+    names = [_name(result) for result in report.strategies]
+    whole = list(_overall(report.strategies))
+    shown = _most_that_fit("all users", names, whole, console)
+    slices = list(_slices(report, interval=True))
+    if _fitting("nDCG@10 by slice", names, slices, console) < len(slices):
+        slices = list(_slices(report, interval=False))
+    _most_that_fit("nDCG@10 by slice", names, slices, console)
+    if left_out := [column.heading for column in whole[shown:]]:
+        console.print(Text(f"wider terminals, --json and --html also show {', '.join(left_out)}", style="dim"))
     fitted = (f"{result.name}: {result.note}" for result in report.strategies if result.note)
     for note in (*(f"{name}: {words}" for name, words in report.slices.items()), *fitted, *report.notes):
         console.print(Text(note, style="dim"))
@@ -37,28 +52,47 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _overall(results: Sequence[StrategyResult]) -> Table:
-    table = Table(title="all users", title_justify="left")
-    table.add_column("strategy")
-    for name in (*SHOWN, "coverage@10", "novelty@10", "diversity@10"):
-        table.add_column(name, justify="right")
-    for result in results:
-        cells = [_cell(result.measures[name], interval=name in WITH_INTERVAL) for name in SHOWN]
-        beyond = (result.coverage["coverage@10"], *(result.measures[m].mean for m in ("novelty@10", "diversity@10")))
-        table.add_row(_name(result), *cells, *map(number, beyond))
-    return table
+def _overall(results: Sequence[StrategyResult]) -> Iterator[_Column]:
+    for name in WITH_INTERVAL:
+        yield _Column(name, [_cell(result.measures[name], interval=True) for result in results])
+    for name in PLAIN:
+        means = (result.coverage.get(name) for result in results)
+        values = (
+            result.measures[name].mean if mean is None else mean for result, mean in zip(results, means, strict=True)
+        )
+        yield _Column(name, [number(value) for value in values])
 
 
-def _slices(report: Report) -> Table:
-    table = Table(title="nDCG@10 by slice", title_justify="left")
-    table.add_column("strategy")
+def _slices(report: Report, *, interval: bool) -> Iterator[_Column]:
     first = report.strategies[0].slices if report.strategies else {}
     for name, part in first.items():
-        table.add_column(f"{name}\n{part.users:,} users", justify="right")
-    for result in report.strategies:
-        parts = result.slices.values()
-        cells = [_cell(part.measures["ndcg@10"], interval=True) if part.users else "-" for part in parts]
-        table.add_row(_name(result), *cells)
+        parts = [result.slices[name] for result in report.strategies]
+        cells = [_cell(one.measures["ndcg@10"], interval=interval) if one.users else "-" for one in parts]
+        yield _Column(f"{name}\n{part.users:,} users", cells)
+
+
+def _most_that_fit(title: str, names: Sequence[Text], columns: Sequence[_Column], console: Console) -> int:
+    """Print the table of as many columns as the terminal has room for; returns how many those are."""
+    shown = _fitting(title, names, columns, console)
+    console.print(_table(title, names, columns[:shown]))
+    return shown
+
+
+def _fitting(title: str, names: Sequence[Text], columns: Sequence[_Column], console: Console) -> int:
+    for count in range(len(columns), 1, -1):
+        table = _table(title, names, columns[:count])
+        if Measurement.get(console, console.options.update(width=10_000), table).maximum <= console.width:
+            return count
+    return min(1, len(columns))
+
+
+def _table(title: str, names: Sequence[Text], columns: Sequence[_Column]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("strategy", overflow="fold")
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for row, name in enumerate(names):
+        table.add_row(name, *(column.cells[row] for column in columns))
     return table
 
 

@@ -1,5 +1,6 @@
 """BM25 with a history's texts as the query: what plain word matching would recommend."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ def fit_bm25(trial: Trial, texts: Sequence[str]) -> Scorer:
     """BM25 (Robertson and Zaragoza 2009, Lucene's variant) over the texts, asked with those of the liked items."""
     import bm25s  # noqa: PLC0415 - an extra: only an evaluation imports it
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, and would talk between our bars
     words = bm25s.tokenize(list(texts), stopwords=None, return_ids=False, show_progress=False)
     if not any(words):  # nothing to index, and nothing to match
         return Scorer(lambda _: np.full(len(words), np.nan))

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from akin import app
 from ingest.encoder.artifact import read_artifact
 from ingest.files import file_source
-from ingest.settings import Settings, load_settings
+from ingest.settings import Scenario, Settings, load_settings
 from ingest.store.ledger import open_ledger
 from serving.evaluate.experiment import Options, evaluate
 from serving.evaluate.progress import silent
@@ -63,8 +63,10 @@ def test_every_strategy_is_asked_and_texts_find_what_random_items_do_not(files, 
 
 def test_embeddings_that_a_home_keeps_are_there_before_anything_is_embedded(files, configured, tmp_path):
     items, events = (file_source(str(file)) for file in files)
-    options = Options(strategies=["mean"], home=tmp_path / "kept")
+    options = Options(strategies=["mean", "scenario:curious"], home=tmp_path / "kept")
+    configured = configured.model_copy(update={"scenarios": {"curious": Scenario(explore=0.5)}})
     first = evaluate(configured, items, events, options)
+    assert {result.name for result in first.strategies} == {"mean", "scenario:curious"}
     with open_ledger(f"sqlite:///{tmp_path / 'kept' / 'ledger.sqlite'}") as ledger:
         assert ledger.items.count() == ledger.events.count() == 0
     with workspace(configured) as catalogue:

@@ -68,6 +68,17 @@ def test_the_tables_show_every_strategy_and_how_the_events_were_split():
     assert "0.250 0.200..0.300" in out.getvalue()
 
 
+def test_at_a_narrow_terminal_no_name_or_figure_is_cut_off_and_what_is_left_out_is_said():
+    out = StringIO()
+    print_report(report(result("scenario:of-the-house", 0.25), result("ease", 0.5)), Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in out.getvalue()
+    assert any("scenario:of-the-house" in line and "0.250 0.200..0.300" in line for line in lines)
+    assert "--json and --html also show" in " ".join(lines)
+    assert "recall@20" in " ".join(lines)
+
+
 def test_the_page_is_whole_in_itself_and_escapes_what_it_shows():
     page = html_page(report(result("mean", 0.25), result("<ease>", 0.5)))
     assert page.count("<svg") == 5
