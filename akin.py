@@ -177,8 +177,12 @@ def query_services(
     catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer", *, local_key: str | None = None
 ) -> Iterator["Services"]:
     """The query layer over an open catalogue. `local_key` lets in commands that are run beside this process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from serving.impressions import Impressions
     from serving.live import LiveIndex
     from serving.log_writer import LogWriter
+    from serving.popular import Popularity
     from serving.rate_limits import RateLimits
     from serving.recommend import Recommender
     from serving.search import Searcher
@@ -190,8 +194,17 @@ def query_services(
     settings, ledger = catalogue.settings, catalogue.ledger
     live = LiveIndex(ledger, catalogue.index, catalogue.encoders)
     tastes = Tastes(ledger, settings)
-    with LogWriter(ledger) as log:
-        recommender = Recommender(ledger, live, settings, tastes=tastes, log=log)
+    # One thread: a second count would only make both slower.
+    with LogWriter(ledger) as log, ThreadPoolExecutor(1, thread_name_prefix="count") as executor:
+        recommender = Recommender(
+            ledger,
+            live,
+            settings,
+            tastes=tastes,
+            popularity=Popularity(ledger, settings, executor=executor),
+            impressions=Impressions(ledger, executor=executor),
+            log=log,
+        )
         yield Services(
             settings=settings,
             ledger=ledger,

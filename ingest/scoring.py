@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ingest.settings import Settings
 
 _LEAST_NORM = 1e-12
+MOST_RANKED = 100_000  # events; more of them change no rank
 
 Scores = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ Scores = NDArray[np.float64]
 class BlendWeights:
     """What text and recent popularity count: beside the taste score, and in `interests` beside the text score.
 
-    Popularity is recent by `half_life_days`: an event counts half after so many days before the newest.
+    Popularity is recent by `half_life_days`: an event counts half so many days before the present (`present_rank`).
     """
 
     text: float = 0.08
@@ -64,6 +65,15 @@ def text_scores(items: NDArray[np.floating], history: NDArray[np.floating], weig
     length = max(float(np.linalg.norm(weights)), _LEAST_NORM)
     near = np.maximum(items @ history.T, 0.0)
     return np.asarray((near * near * near) @ (weights / length).astype(np.float32), dtype=np.float32)
+
+
+def present_rank(events: int) -> int:
+    """Which of so many positive events, counted from the newest, tells what time it is where age counts.
+
+    The hundredth part, at most of MOST_RANKED. By the newest alone, one event after a pause (the first click after a
+    history was imported) would make everything before it old, and its own item the most popular by far.
+    """
+    return min(max(events, 100), MOST_RANKED) // 100
 
 
 def priors(counts: Mapping[str, float]) -> dict[str, float]:

@@ -151,7 +151,9 @@ class Settings(BaseSettings):
     )
     half_life_days: float = Field(180.0, gt=0, description="After this many days an event counts half.")
     history_limit: int = Field(100, ge=1, le=500, description="How many of a user's latest events make the profile.")
-    popularity_days: float = Field(90.0, gt=0, description="Popularity counts events of this window before the latest.")
+    popularity_days: float = Field(
+        90.0, gt=0, description="Popularity counts so many days before the present; a hundredth of the events is newer."
+    )
 
     scenarios: dict[str, Scenario] = Field(
         default_factory=dict,
@@ -187,7 +189,7 @@ class Settings(BaseSettings):
     prior_half_life_days: float | None = Field(
         None,
         gt=0,
-        description="So many days before the newest event, one counts half for recent popularity; default: learned.",
+        description="So many days before the present, an event counts half for recent popularity; default: learned.",
     )
 
     # What a search is

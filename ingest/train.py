@@ -19,7 +19,7 @@ from ingest.settings import Settings
 from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from ingest.store.records import GenerationState
-from ingest.weights import usual
+from ingest.weights import liked_types, usual
 
 if TYPE_CHECKING:
     from ingest.taste.model import TooFewEvents
@@ -73,7 +73,7 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     found = usual(ledger.events.histories(), settings)
     settings = found.under(settings)
     blend = _learn(settings, ledger, item_ids, texts)
-    interactions = collect(item_ids, ledger.events.histories(), ledger.events.newest(), settings)
+    interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
     trained = train(interactions, texts, settings)
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
@@ -103,7 +103,8 @@ def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Text
         return None
     events = ledger.events
     since = events.moment_of_share(1 - SHARE)
-    return learn(item_ids, texts, events.histories, settings, newest=events.newest(), since=since)
+    present = events.present(liked_types(settings))
+    return learn(item_ids, texts, events.histories, settings, present=present, since=since)
 
 
 def place_taste(ledger: Ledger, index: Index) -> int:

@@ -13,27 +13,33 @@ from ingest.settings import Settings
 SECONDS_PER_DAY = 86_400.0
 
 
-def event_weights(events: Sequence[Event], settings: Settings, *, newest: datetime | None = None) -> list[float]:
+def event_weights(events: Sequence[Event], settings: Settings, *, present: datetime | None = None) -> list[float]:
     """Give each event of one user `type weight x normalised value x time decay`; negative pushes away.
 
     Ratings are normalised per user: `z = (value - mean) / std` over the user's ratings given here (0 when all are
     equal), and `value = clip((1 + z) / 2, -0.5, 1)`. Values of other event types and dwell times are normalised per
     catalogue, where the settings know the usual one: `1 - e + e 2x / (x + usual)`, which is 1 for the usual, at most
     `1 + e`, and at least `1 - e`, with e the effect set for it. The decay is
-    `0.5 ** (age / half_life_days)`, with the age counted from `newest`, or else from the newest of these events: a
+    `0.5 ** (age / half_life_days)`, with the age counted from `present`, or else from the newest of these events: a
     common factor would not move a profile, and this way an answer does not depend on the clock. An event without a
-    time does not decay.
+    time, or after the present, does not decay.
     """
     ratings = _normalised_ratings(events, settings.rating_types)
     times = [None if event.timestamp is None else event.timestamp.timestamp() for event in events]
-    latest = max((time for time in times if time is not None), default=0.0) if newest is None else newest.timestamp()
+    latest = max((time for time in times if time is not None), default=0.0) if present is None else present.timestamp()
     half_life = settings.half_life_days * SECONDS_PER_DAY
     weights = settings.event_weights
     amounts = [_amount(event, settings) for event in events]
+    ages = [0.0 if time is None else max(latest - time, 0.0) for time in times]
     return [
-        weights.get(event.type, 0.0) * rating * amount * (1.0 if time is None else 0.5 ** ((latest - time) / half_life))
-        for event, rating, amount, time in zip(events, ratings, amounts, times, strict=True)
+        weights.get(event.type, 0.0) * rating * amount * 0.5 ** (age / half_life)
+        for event, rating, amount, age in zip(events, ratings, amounts, ages, strict=True)
     ]
+
+
+def liked_types(settings: Settings) -> frozenset[str]:
+    """The types of events that speak for an item."""
+    return frozenset(name for name, weight in settings.event_weights.items() if weight > 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,36 +2,32 @@
 
 import time
 from collections.abc import Callable, Mapping
-from threading import Lock
+from concurrent.futures import Executor
 
 from ingest.store.ledger import Ledger
+from serving.recounted import Recounted
 
 ANSWERS = 10_000  # the latest, over which impressions are counted
 
 
 class Impressions:
-    """Counts over the latest answers of every process; an answer counts within `seconds`. Thread-safe."""
+    """Counts over the latest answers of every process; an answer counts within `seconds`. Thread-safe.
+
+    With an executor, nobody but the first waits for a count.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         *,
         seconds: float = 60.0,
-        answers: int = ANSWERS,
+        executor: Executor | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger = ledger
-        self._seconds = seconds
-        self._answers = answers
-        self._clock = clock
-        self._lock = Lock()
-        self._counts: Mapping[str, int] = {}
-        self._fresh_until: float | None = None
+        self._counts = Recounted(
+            lambda: ledger.recommendations.impressions(ANSWERS), seconds=seconds, executor=executor, clock=clock
+        )
 
     def counts(self) -> Mapping[str, int]:
         """By item; items that were not shown are not in it."""
-        with self._lock:
-            if self._fresh_until is None or self._clock() >= self._fresh_until:
-                self._counts = self._ledger.recommendations.impressions(self._answers)
-                self._fresh_until = self._clock() + self._seconds
-            return self._counts
+        return self._counts()

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from threading import Lock
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from ingest.items import StoredItem
 from ingest.scoring import priors
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
+from ingest.weights import liked_types
 from serving.candidates import SPARE, Selection, Shown, nearest, still_there
 from serving.live import View
+from serving.recounted import Recounted
 
 POPULAR = "popular"
 CATALOGUE = "catalogue"
@@ -28,7 +30,10 @@ class Recent:
 
 
 class Popularity:
-    """The most popular items with a score in 0..1, read from the ledger at most every `seconds`."""
+    """The most popular items with a score in 0..1, read from the ledger at most every `seconds`. Thread-safe.
+
+    With an executor, nobody but the first waits for a count.
+    """
 
     def __init__(
         self,
@@ -37,51 +42,35 @@ class Popularity:
         *,
         seconds: float = 60.0,
         limit: int = 10_000,
+        executor: Executor | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
-        self._settings = settings
-        self._liked = {name for name, weight in settings.event_weights.items() if weight > 0}
-        self._seconds = seconds
+        self._days = settings.popularity_days
+        self._liked = liked_types(settings)
         self._limit = limit
-        self._clock = clock
-        self._lock = Lock()
-        self._ranking: tuple[Hit, ...] = ()
-        self._recent: dict[float, Recent] = {}  # by half-life: a training may find another one
-        self._fresh_until: float | None = None
+        self._half_life_days = 0.0
+        self._ranking = Recounted(self._count, seconds=seconds, executor=executor, clock=clock)
+        self._recent = Recounted(self._count_recent, seconds=seconds, executor=executor, clock=clock)
 
     def ranking(self) -> tuple[Hit, ...]:
         """Best first; score is the item's distinct users divided by those of the best."""
-        with self._lock:
-            self._refresh()
-            return self._ranking
+        return self._ranking()
 
     def recent(self, half_life_days: float) -> Recent:
         """What is popular lately, by that half-life; log-scaled, so that the best has 1."""
-        with self._lock:
-            self._refresh()
-            if half_life_days not in self._recent:
-                self._recent = {half_life_days: self._count_recent(half_life_days)}
-            return self._recent[half_life_days]
+        if half_life_days != self._half_life_days:  # a training found another one
+            self._half_life_days = half_life_days
+            self._recent.expire()
+        return self._recent()
 
-    def invalidate(self) -> None:
-        """Count anew at the next question."""
-        self._fresh_until = None
-
-    def _refresh(self) -> None:
-        # Under the lock: one request counts, the others wait for it, as the count is the dear part.
-        if self._fresh_until is None or self._clock() >= self._fresh_until:
-            self._ranking = self._count()
-            self._recent = {}
-            self._fresh_until = self._clock() + self._seconds
-
-    def _count_recent(self, half_life_days: float) -> Recent:
-        values = priors(dict(self._ledger.events.recent(half_life_days, self._limit, self._liked)))
+    def _count_recent(self) -> Recent:
+        values = priors(dict(self._ledger.events.recent(self._half_life_days, self._limit, self._liked)))
         ranking = tuple(Hit(item_id=item_id, score=value) for item_id, value in values.items())
         return Recent(values=values, ranking=ranking)
 
     def _count(self) -> tuple[Hit, ...]:
-        counted = self._ledger.events.popular(self._settings.popularity_days, self._limit, self._liked)
+        counted = self._ledger.events.popular(self._days, self._limit, self._liked)
         best = max((count for _, count in counted), default=1.0)
         return tuple(Hit(item_id=item_id, score=count / best) for item_id, count in counted)
 

@@ -43,6 +43,7 @@ class Recommender:
         *,
         tastes: Tastes | None = None,
         popularity: Popularity | None = None,
+        impressions: Impressions | None = None,
         continuations: Continuations[RecommendRequest] | None = None,
         log: LogWriter | None = None,
     ) -> None:
@@ -54,7 +55,7 @@ class Recommender:
         self._strategies = Strategies(ledger, settings, found, self._tastes.learned)
         self._continuations: Continuations[RecommendRequest] = continuations or Continuations()
         self._log = log
-        self._arranger = Arranger(ledger, Impressions(ledger), settings.filter_limits)
+        self._arranger = Arranger(ledger, impressions or Impressions(ledger), settings.filter_limits)
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
         """The best items for this user or history, best first.

@@ -117,7 +117,6 @@ class Installation:
 
     def add_events(self, events: Sequence[Event]) -> None:
         submit_events(self.ledger, self.settings, events)
-        self.popularity.invalidate()
 
     def place_all(self) -> None:
         while True:
@@ -196,7 +195,7 @@ def _wired(
     refresh_seconds: float,
 ) -> Installation:
     live = LiveIndex(ledger, index, encoders, refresh_seconds=refresh_seconds)
-    tastes, popularity = Tastes(ledger, settings), Popularity(ledger, settings)
+    tastes, popularity = Tastes(ledger, settings), Popularity(ledger, settings, seconds=0)
     recommender = Recommender(ledger, live, settings, tastes=tastes, popularity=popularity, log=log)
     return Installation(
         settings=settings,

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, distinct, func, literal, select, tuple_
+from sqlalchemy import Connection, bindparam, distinct, func, literal, select, tuple_
 
 from ingest.events import Event
+from ingest.scoring import MOST_RANKED, present_rank
 from ingest.store.database import Database, chunks, microseconds, moment
 from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
@@ -103,13 +104,13 @@ class EventStore:
             return [row[0] for row in _SEEN.rows(connection, {"user": user_id, "limit": limit})]
 
     def popular(self, window_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
-        """Items by how many distinct users had a positive event with them within the window before the newest event.
+        """Items by how many distinct users had a positive event with them within the window before the present.
 
-        Best first, ties by id. Where no event has a time, all of them count. Deleted items are left out.
+        Best first, ties by id. Where the present has no time, all of them count. Deleted items are left out.
         """
         with self._database.read() as connection:
-            newest = connection.execute(select(func.max(events.c.order_at))).scalar() or 0
-            since = newest - int(window_days * DAY) if newest else 0
+            present = _present(connection, positive_types)
+            since = present - int(window_days * DAY) if present else 0
             people = func.count(distinct(events.c.user_id))
             query = (
                 select(events.c.item_id, people)
@@ -122,16 +123,16 @@ class EventStore:
             return [(row[0], float(row[1])) for row in connection.execute(query)]
 
     def recent(self, half_life_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
-        """Items by their users with positive events, halved for every half-life before the newest event; best first.
+        """Items by their users with positive events, halved for every half-life before the present; best first.
 
         Counted by whole days, or by eighths of a half-life that is shorter than eight days, over eight half-lives.
-        Where no event has a time, all count alike. Deleted items are left out.
+        Where the present has no time, all count alike. Deleted items are left out.
         """
         with self._database.read() as connection:
-            newest = connection.execute(select(func.max(events.c.order_at))).scalar() or 0
-            since = newest - int(8 * half_life_days * DAY) if newest else 0
+            present = _present(connection, positive_types)
+            since = present - int(8 * half_life_days * DAY) if present else 0
             step = max(1, int(min(DAY, half_life_days * DAY / 8)))
-            steps = ((newest - events.c.order_at) // step).label("steps")
+            steps = ((present - events.c.order_at) // step).label("steps")
             query = (
                 select(events.c.item_id, steps, func.count(distinct(events.c.user_id)))
                 .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
@@ -140,7 +141,7 @@ class EventStore:
             )
             counts: defaultdict[str, float] = defaultdict(float)
             for item_id, age, users in connection.execute(query):
-                counts[item_id] += users * 0.5 ** (age * step / DAY / half_life_days)
+                counts[item_id] += users * 0.5 ** (max(age, 0) * step / DAY / half_life_days)
         return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
 
     def recent_users(self, limit: int) -> list[str]:
@@ -179,11 +180,11 @@ class EventStore:
         if history:
             yield history[-most:]
 
-    def newest(self) -> datetime | None:
-        """When the newest event happened; None when no event has a time."""
+    def present(self, positive_types: Collection[str]) -> datetime | None:
+        """What time it is where age counts (`present_rank`); None where that is an event without a time."""
         with self._database.read() as connection:
-            latest = connection.execute(select(func.max(events.c.order_at))).scalar()
-        return moment(latest) if latest else None
+            found = _present(connection, positive_types)
+        return moment(found) if found else None
 
     def moment_of_share(self, share: float) -> datetime | None:
         """The time before which that share of the events happened; None where some event has no time."""
@@ -199,6 +200,15 @@ class EventStore:
         """How many events there are."""
         with self._database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
+
+
+def _present(connection: Connection, positive_types: Collection[str]) -> int:
+    """The same in microseconds; 0 where that is an event without a time, or there is none."""
+    positive = events.c.type.in_(list(positive_types))
+    some = select(literal(1)).where(positive).limit(MOST_RANKED).subquery()
+    rank = present_rank(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    query = select(events.c.order_at).where(positive).order_by(events.c.order_at.desc()).limit(1).offset(rank - 1)
+    return connection.execute(query).scalar() or 0
 
 
 def _row(event: Event) -> dict[str, Any]:

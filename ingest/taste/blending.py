@@ -34,19 +34,19 @@ def learn(
     histories: Callable[[], Iterable[Sequence[Event]]],
     settings: Settings,
     *,
-    newest: datetime | None,
+    present: datetime | None,
     since: datetime | None,
 ) -> BlendWeights | None:
     """Hold out each user's latest events, then everybody's `since` a time where all have one, and learn from both.
 
     The first says what somebody wants next, the second what everybody wants now. None with too few users to tell.
     """
-    cuts = [Cut(item_ids, newest, settings)]
+    cuts = [Cut(item_ids, present, settings)]
     if since is not None:
-        cuts.append(Cut(item_ids, newest, settings, since=since))
+        cuts.append(Cut(item_ids, present, settings, since=since))
     samples, with_taste = [], False
     for cut in cuts:
-        trained = train(collect(item_ids, cut.training(histories()), cut.newest, settings), texts, settings)
+        trained = train(collect(item_ids, cut.training(histories()), cut.present, settings), texts, settings)
         model = trained if isinstance(trained, TasteModel) else None
         with_taste |= model is not None
         samples.append(Judge(cut, texts, settings).parts(model))

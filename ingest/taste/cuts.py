@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from ingest.events import Event
-from ingest.scoring import Scores, popularity
+from ingest.scoring import Scores, popularity, present_rank
 from ingest.settings import Settings
 from ingest.weights import SECONDS_PER_DAY, event_weights
 
@@ -35,20 +35,20 @@ class HeldOut:
 class Cut:
     """Holds out the last fifth of each history's liked items, or, with `since`, whatever happened from then on.
 
-    `newest` is the time of the newest event, None where events have no times.
+    `present` is what time it is (`EventStore.present`), None where events have no times.
     """
 
     def __init__(
         self,
         item_ids: Sequence[str],
-        newest: datetime | None,
+        present: datetime | None,
         settings: Settings,
         *,
         since: datetime | None = None,
         sample: int = SAMPLE,
     ) -> None:
         self.item_ids = tuple(item_ids)
-        self.newest = newest if since is None else since
+        self.present = present if since is None else since
         self._since = since
         self._columns = {item_id: column for column, item_id in enumerate(item_ids)}
         self._settings = settings
@@ -73,8 +73,7 @@ class Cut:
     def priors(self, half_life_days: float) -> Scores:
         """Recent popularity of each item over what is not held out, `(items,)` in 0..1."""
         times = np.asarray(self._times)
-        newest = np.inf if self.newest is None else self.newest.timestamp()
-        counted = np.exp2((times - newest) / (SECONDS_PER_DAY * half_life_days)) if self.newest else np.ones(len(times))
+        counted = np.exp2(-_ages(times) / (SECONDS_PER_DAY * half_life_days))
         return popularity(np.bincount(np.asarray(self._met), counted, len(self.item_ids)).astype(np.float64))
 
     def _split(self, history: Sequence[Event]) -> tuple[list[Event], frozenset[str]]:
@@ -106,3 +105,12 @@ class Cut:
             if self._settings.event_weights.get(event.type, 0.0) > 0 and event.item_id in self._columns:
                 self._met.append(self._columns[event.item_id])
                 self._times.append(-np.inf if event.timestamp is None else event.timestamp.timestamp())
+
+
+def _ages(times: Scores) -> Scores:
+    """Seconds before the present, as popularity counts them; where that has no time, all events are of one age."""
+    if not len(times):
+        return times
+    rank = present_rank(len(times))
+    present = np.partition(times, -rank)[-rank]
+    return np.maximum(present - times, 0.0) if np.isfinite(present) else np.zeros_like(times)

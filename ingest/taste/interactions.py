@@ -34,20 +34,20 @@ class Interactions:
 
 
 def collect(
-    item_ids: Sequence[str], histories: Iterable[Sequence[Event]], newest: datetime | None, settings: Settings
+    item_ids: Sequence[str], histories: Iterable[Sequence[Event]], present: datetime | None, settings: Settings
 ) -> Interactions:
     """Build the matrix from each user's events on these items; events on other items are ignored.
 
     An entry is the sum of the user's saturated event weights on the item, kept within -1..1, so that it is nearly
-    binary and twenty views are not twenty likes. Time decay counts from `newest`, the newest event overall. Memory: 8
-    bytes for each pair of user and item, and one history at a time.
+    binary and twenty views are not twenty likes. Time decay counts from `EventStore.present`. Memory: 8 bytes for each
+    pair of user and item, and one history at a time.
     """
     columns = {item_id: column for column, item_id in enumerate(item_ids)}
     values, indices, starts = array("f"), array("i"), array("q", [0])
     count = 0
     for history in histories:
         known = [event for event in history if event.item_id in columns]
-        row = _row(known, columns, newest, settings)
+        row = _row(known, columns, present, settings)
         if len(row) < LEAST_ITEMS_PER_USER:
             continue
         count += len(known)
@@ -60,9 +60,9 @@ def collect(
 
 
 def _row(
-    events: Sequence[Event], columns: Mapping[str, int], newest: datetime | None, settings: Settings
+    events: Sequence[Event], columns: Mapping[str, int], present: datetime | None, settings: Settings
 ) -> dict[int, float]:
     total: defaultdict[int, float] = defaultdict(float)
-    for event, weight in zip(events, event_weights(events, settings, newest=newest), strict=True):
+    for event, weight in zip(events, event_weights(events, settings, present=present), strict=True):
         total[columns[event.item_id]] += saturated(weight)
     return {column: min(max(value, -1.0), 1.0) for column, value in sorted(total.items()) if value}

@@ -58,7 +58,7 @@ class Judge:
 
     def __init__(self, cut: Cut, texts: Texts, settings: Settings) -> None:
         self._columns = {item_id: column for column, item_id in enumerate(cut.item_ids)}
-        searched = cut.newest is not None and settings.prior_half_life_days is None
+        searched = cut.present is not None and settings.prior_half_life_days is None
         lives = HALF_LIVES if searched else (BlendWeights().under(settings).half_life_days,)
         self._priors = {life: cut.priors(life) for life in lives}
         self._popular = np.unique(np.concatenate([_top(values, [], 2 * _POOL) for values in self._priors.values()]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ingest.encoder.protocol import Vectors
 from ingest.events import Event
-from ingest.scoring import BlendWeights
+from ingest.scoring import BlendWeights, present_rank
 from ingest.settings import Settings
 from ingest.taste.blending import blended, by_interests, learn, learn_blend
 from ingest.taste.cuts import SHARE, Cut
@@ -22,7 +22,7 @@ from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.model import TasteModel, train
 from ingest.taste.texts import Texts
-from ingest.weights import usual
+from ingest.weights import liked_types, usual
 from serving.evaluate.metrics import Floats, bootstrap
 from serving.evaluate.progress import Bars
 from serving.evaluate.report import Estimate
@@ -92,7 +92,7 @@ class _Search:
             self._histories[event.user_id].append(event)
         self._settings = usual(self._histories.values(), settings).under(settings)
         self._item_ids, self._texts, self._users = item_ids, Texts(text), users
-        self._newest = _newest(split.train)
+        self._present = _present(split.train, settings)
         self._since = _since(split.train) if split.kind == "global" else None
         self._kept: dict[tuple[float, int], tuple[Cut, Judge]] = {}
         self._learned: dict[tuple[tuple[str, float], ...], tuple[BlendWeights, TasteModel | None]] = {}
@@ -108,7 +108,7 @@ class _Search:
 
     def matters(self, name: str) -> bool:
         """Whether a setting can change anything here."""
-        return name != "half_life_days" or self._newest is not None
+        return name != "half_life_days" or self._present is not None
 
     def try_on(self, changes: Mapping[str, float]) -> float:
         """NDCG@10 on the half that chooses, with these changes and the weights that are best with them there."""
@@ -147,13 +147,13 @@ class _Search:
         cut, _ = self._cut(self._settings)
         left = [history for history in cut.training(self._histories.values()) if history]
         since = _since([event for history in left for event in history])
-        return learn(self._item_ids, self._texts, lambda: left, self._settings, newest=cut.newest, since=since)
+        return learn(self._item_ids, self._texts, lambda: left, self._settings, present=cut.present, since=since)
 
     def _parts(self, settings: Settings, model: TasteModel | None = None) -> tuple[list[Parts], TasteModel | None]:
         cut, judge = self._cut(settings)
         if model is None:
             left = self._cut_anew(settings).training(self._histories.values())
-            trained = train(collect(self._item_ids, left, cut.newest, settings), self._texts, settings)
+            trained = train(collect(self._item_ids, left, cut.present, settings), self._texts, settings)
             model = trained if isinstance(trained, TasteModel) else None
         return judge.parts(model), model
 
@@ -167,7 +167,7 @@ class _Search:
         return self._kept[key]
 
     def _cut_anew(self, settings: Settings) -> Cut:
-        return Cut(self._item_ids, self._newest, settings, since=self._since, sample=self._users)
+        return Cut(self._item_ids, self._present, settings, since=self._since, sample=self._users)
 
 
 def _gains(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) -> Floats:
@@ -185,8 +185,11 @@ def _key(changes: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(changes.items()))
 
 
-def _newest(events: Sequence[Event]) -> datetime | None:
-    return max(_times(events), default=None)
+def _present(events: Sequence[Event], settings: Settings) -> datetime | None:
+    """As `EventStore.present` tells it."""
+    liked = [event for event in events if event.type in liked_types(settings)]
+    times, rank = sorted(_times(liked)), present_rank(len(liked))
+    return times[-rank] if rank <= len(times) else None
 
 
 def _since(events: Sequence[Event]) -> datetime | None:

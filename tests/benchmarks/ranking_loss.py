@@ -21,7 +21,7 @@ from ingest.settings import Settings, load_settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.texts import Texts
-from ingest.weights import event_weights, saturated
+from ingest.weights import event_weights, liked_types, saturated
 from serving.evaluate.experiment import read_events
 from serving.evaluate.metrics import bootstrap, ndcg
 from serving.evaluate.split import Split, split_events
@@ -66,7 +66,9 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     for event in split.train:
         histories[event.user_id].append(event)
     n, place = len(trial.items), trial.place
-    matrix = collect(trial.items, histories.values(), catalogue.ledger.events.newest(), settings).matrix
+    matrix = collect(
+        trial.items, histories.values(), catalogue.ledger.events.present(liked_types(settings)), settings
+    ).matrix
     texts = Texts(text)
     unit, rarity = texts.vectors, texts.rarity
     trained = ease(matrix, unit, ridge=settings.taste_ridge, text_share=settings.taste_text_share, k=n - 1)

@@ -980,6 +980,20 @@ def test_popularity_counts_people_within_the_window_before_the_newest_event(ledg
     assert ledger.events.popular(10, 1, {"view"}) == [("old", 9.0)]
 
 
+@pytest.mark.parametrize("before", [NOON - timedelta(days=4_000), None])
+def test_one_event_after_a_pause_does_not_make_all_others_old(ledger: Ledger, before: datetime | None) -> None:
+    write(ledger, item("old"), item("first click"))
+    ledger.events.add([event(f"o{n}", user=f"u{n}", item_id="old", timestamp=before) for n in range(200)])
+    ledger.events.add([event("late", item_id="first click", timestamp=NOON)])
+
+    assert ledger.events.present({"view"}) == before
+    assert ledger.events.popular(90, 10, {"view"}) == [("old", 200.0), ("first click", 1.0)]
+    assert ledger.events.recent(7, 10, {"view"}) == [("old", 200.0), ("first click", 1.0)]
+
+    ledger.events.add([event(f"now{n}", user=f"u{n}", item_id="first click", timestamp=NOON) for n in range(2)])
+    assert ledger.events.present({"view"}) == NOON, "a hundredth of all is enough to tell the time"
+
+
 def test_popularity_without_any_time_counts_everything(ledger: Ledger) -> None:
     write(ledger, item("a"), item("b"))
     ledger.events.add([event("1", item_id="b", user="u"), event("2", item_id="b", user="v"), event("3", item_id="a")])

@@ -148,16 +148,16 @@ def test_the_items_of_a_generation_are_read_with_their_vectors(ledger: Ledger) -
 def test_histories_are_read_whole_one_user_after_another(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_store, "PAGE", 3)
     noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
-    assert (list(ledger.events.histories()), ledger.events.newest()) == ([], None)
+    assert (list(ledger.events.histories()), ledger.events.present({"view"})) == ([], None)
     ledger.events.add([event("u2", "u", "b"), event("v1", "v", "a"), event("u1", "u", "a")])
-    assert ledger.events.newest() is None
+    assert ledger.events.present({"view"}) is None
     ledger.events.add([event(f"w{n}", "w", f"i{n}", timestamp=noon - timedelta(days=n)) for n in range(6)])
 
     found = [[one.event_id for one in history] for history in ledger.events.histories()]
 
     assert found == [["u2", "u1"], ["v1"], ["w5", "w4", "w3", "w2", "w1", "w0"]]
     assert [[e.event_id for e in h] for h in ledger.events.histories(most=2)][-1] == ["w1", "w0"]
-    assert ledger.events.newest() == noon
+    assert ledger.events.present({"view"}) == noon
 
 
 @pytest.mark.usefixtures("items")

@@ -1,8 +1,11 @@
 """What a past event is worth beside the usual of its catalogue."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ingest.events import Event
 from ingest.settings import Settings
@@ -11,6 +14,13 @@ from ingest.weights import Usual, event_weights, usual
 
 def event(n, type_="purchase", *, value=None, dwell_ms=None):
     return Event(event_id=f"e{n}", user_id="ann", item_id=f"i{n}", type=type_, value=value, dwell_ms=dwell_ms)
+
+
+def test_what_happened_after_the_present_counts_as_what_happens_now():
+    present = datetime(2024, 5, 1, tzinfo=UTC)
+    past, now, later = (present + timedelta(days=days) for days in (-180, 0, 4_000))
+    dated = [structs.replace(event(n), timestamp=time) for n, time in enumerate((past, now, later))]
+    assert event_weights(dated, Settings(half_life_days=180), present=present) == [0.5, 1.0, 1.0]
 
 
 def test_a_purchase_for_more_than_usual_counts_more_and_the_usual_one_as_without_a_value():

@@ -21,8 +21,8 @@ def learned(histories, text=None, **settings):
     times = [event.timestamp for history in histories for event in history if event.timestamp]
     since = sorted(times)[int(0.8 * len(times))] if times else None
     text = np.zeros((len(ITEMS), 0), np.float32) if text is None else text
-    newest = max(times, default=None)
-    return learn(ITEMS, Texts(text), lambda: histories, settings, newest=newest, since=since)
+    present = max(times, default=None)
+    return learn(ITEMS, Texts(text), lambda: histories, settings, present=present, since=since)
 
 
 def history(user, items, at=lambda n: None):
@@ -42,6 +42,14 @@ def test_an_event_counts_half_after_the_half_life_and_all_alike_where_none_has_a
     untimed = Cut(ITEMS, None, Settings())
     list(untimed.training([history("a", [1]), history("b", [2, 2])]))
     assert untimed.priors(7)[[1, 2]] == pytest.approx(np.log1p([1, 2]) / np.log1p(2))
+
+
+def test_one_event_after_a_pause_does_not_make_all_others_old():
+    late = START + timedelta(days=4_000)
+    cut = Cut(ITEMS, START, Settings())
+    histories = [history(f"u{n}", [1], lambda _: START) for n in range(200)]
+    list(cut.training([*histories, history("late", [2], lambda _: late)]))
+    assert cut.priors(7)[[1, 2]] == pytest.approx(np.log1p([200, 1]) / np.log1p(200))
 
 
 def test_where_popularity_says_nothing_it_gets_no_weight():

@@ -32,15 +32,15 @@ def measured(name):
     settings = Settings()
     test = Cut(item_ids, max(times(histories), default=None), settings, since=since_share(histories), sample=1_000)
     known = [history for history in test.training(histories) if history]
-    arguments = {"newest": test.newest, "since": since_share(known)}
+    arguments = {"present": test.present, "since": since_share(known)}
     texts = Texts(text)
     weights = learn(item_ids, texts, lambda: known, settings, **arguments) or BlendWeights()
-    interactions = collect(item_ids, known, test.newest, settings)
+    interactions = collect(item_ids, known, test.present, settings)
     judge = Judge(test, texts, settings)
 
     blend = mean_gain(judge, train(interactions, texts, settings), lambda parts: blended(parts, weights))
 
-    lives = HALF_LIVES if test.newest else (weights.half_life_days,)
+    lives = HALF_LIVES if test.present else (weights.half_life_days,)
     popular = max(mean_gain(judge, None, lambda parts, life=life: parts.prior(life)) for life in lives)
     likes = (interactions.matrix > 0).astype(np.float32)
     no_text = np.zeros((len(item_ids), 0), np.float32)
