@@ -13,7 +13,8 @@ MAX_ATTRIBUTES = 100
 MAX_NAME_CHARS = 64
 MAX_VALUES = 100
 MAX_VALUE_CHARS = 8_192
-_LARGEST_INTEGER = 2**63
+LARGEST_INTEGER = 2**53  # engines compare integers with range bounds as 64-bit floats, exact up to here
+_LARGEST_STORED = 2**63  # JSON holds integers of 64 bits; what is not declared is kept and never compared
 
 
 class AttributeType(StrEnum):
@@ -93,9 +94,9 @@ def _keyword(value: Any, field: str) -> str:
 
 
 def _integer(value: Any, field: str) -> int:
-    expected = "an integer of 64 bits or a list of them"
+    expected = "an integer within 2^53 of zero, or a list of them; longer identifiers are keywords"
     number = check_number(value, field, expected, "attribute_wrong_type")
-    if number != int(number) or not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
+    if number != int(number) or abs(number) > LARGEST_INTEGER:
         raise _wrong_type(field, expected)
     return int(number)
 
@@ -103,7 +104,7 @@ def _integer(value: Any, field: str) -> int:
 def _float(value: Any, field: str) -> float:
     expected = "a number or a list of numbers"
     number = check_number(value, field, expected, "attribute_wrong_type")
-    if isinstance(number, int) and not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
+    if isinstance(number, int) and not _is_storable(number):
         raise _wrong_type(field, expected)
     return float(number)
 
@@ -139,10 +140,16 @@ def _undeclared(value: Any, field: str) -> str | int | float | bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return _integer(value, field)
+        if not _is_storable(value):
+            raise _wrong_type(field, "an integer of 64 bits; longer identifiers are strings")
+        return value
     if isinstance(value, float):
         return _float(value, field)
     raise _wrong_type(field, "a string, a number, a boolean, or a list of these")
+
+
+def _is_storable(number: int) -> bool:
+    return -_LARGEST_STORED <= number < _LARGEST_STORED
 
 
 def _wrong_type(field: str, expected: str) -> InvalidInputError:

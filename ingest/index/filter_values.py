@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from ingest.items import AttributeType
+from ingest.attributes import LARGEST_INTEGER, AttributeType
 
 Scalar = str | int | float | bool
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_LARGEST_INTEGER = 2**53  # engines compare integers with range bounds as 64-bit floats, exact up to here
 
 
 def normal_scalar(value: Any, type_: AttributeType) -> Scalar | None:
@@ -25,7 +24,7 @@ def normal_scalar(value: Any, type_: AttributeType) -> Scalar | None:
         case AttributeType.BOOLEAN:
             return value if isinstance(value, bool) else None
         case AttributeType.INTEGER:
-            whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
+            whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INTEGER
             return cast("int", value) if whole else None
         case AttributeType.FLOAT:
             return _finite(value)

@@ -94,6 +94,7 @@ ITEMS = {
     "an unknown field": {"title": "x", "vector": [1.0]},
     "an unknown field with a hostile name": {"title": "x", f"{MARK} <script>": 1},
     "a wrong attribute type": {"title": "x", "attributes": {"year": MARK}},
+    "an integer that no index compares exactly": {"title": "x", "attributes": {"year": 2**53 + 1}},
     "a nested attribute": {"title": "x", "attributes": {"year": {"a": {"b": MARK}}}},
     "many attributes": {"title": "x", "attributes": {f"a{n}": n for n in range(10_000)}},
     "many categories": {"title": "x", "categories": [MARK] * 10_000},

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import InvalidInputError
+from ingest.index.filter_values import normal_scalar
 from ingest.items import AttributeType, Item, check_id, item_from_json, item_to_json, parse_item
 
 DECLARED = {name: AttributeType(name) for name in ("keyword", "integer", "float", "boolean", "datetime", "geo")}
@@ -124,7 +125,7 @@ def test_a_text_that_is_too_long_is_refused_before_any_work():
         ("keyword", ["a", "b"], ["a", "b"]),
         ("integer", 1990.0, 1990),
         ("integer", [1, 2.0], [1, 2]),
-        ("integer", -(2**63), -(2**63)),
+        ("integer", [2**53, -(2**53)], [2**53, -(2**53)]),
         ("float", 3, 3.0),
         ("float", [1, 2.5], [1.0, 2.5]),
         ("boolean", False, False),
@@ -136,6 +137,7 @@ def test_a_text_that_is_too_long_is_refused_before_any_work():
         ("geo", {"lat": 52, "lon": 13.4}, {"lat": 52.0, "lon": 13.4}),
         ("undeclared", [1, "a", True], [1, "a", True]),
         ("undeclared", 1.5, 1.5),
+        ("undeclared", -(2**63), -(2**63)),
     ],
 )
 def test_attributes_are_normalised(name, value, expected):
@@ -153,7 +155,8 @@ def test_attributes_are_normalised(name, value, expected):
         ("integer", "5"),
         ("integer", 5.5),
         ("integer", True),
-        ("integer", 2**63),
+        ("integer", 2**53 + 1),
+        ("integer", [1, -(2**53) - 1]),
         ("integer", 1e300),
         ("float", "1.5"),
         ("float", True),
@@ -172,12 +175,30 @@ def test_attributes_are_normalised(name, value, expected):
         ("undeclared", {"a": {"b": 1}}),
         ("undeclared", [[1]]),
         ("undeclared", [None]),
-        ("undeclared", 2**64),
+        ("undeclared", 2**63),
     ],
 )
 def test_attributes_of_another_type_are_refused_by_name(name, value):
     error = refused(attributes={name: value})
     assert (error.code, error.field) == ("attribute_wrong_type", f"attributes.{name}")
+
+
+def test_an_integer_that_no_index_compares_exactly_is_refused_with_what_to_do():
+    assert refused(attributes={"integer": 2**53 + 1}).detail == (
+        "attributes.integer must be an integer within 2^53 of zero, or a list of them; longer identifiers are keywords"
+    )
+
+
+scalar_types = sorted(DECLARED.keys() - {"geo", "categories"})
+
+
+@given(st.sampled_from(scalar_types), st.integers(-(2**54), 2**54) | st.floats() | st.text() | st.booleans())
+def test_what_is_taken_of_a_declared_attribute_is_what_the_index_takes(name, value):
+    try:
+        taken = attribute(name, value)
+    except InvalidInputError:
+        return
+    assert normal_scalar(taken, DECLARED[name]) is not None
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])

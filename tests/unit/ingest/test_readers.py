@@ -103,6 +103,12 @@ class TestJsonLines:
         assert "attributes.year" in error.detail
         assert "s3cret" not in error.detail
 
+    def test_an_integer_that_could_never_be_placed_is_an_error_of_its_row(self, file):
+        line = '{"item_id": "a", "title": "t", "attributes": {"year": %d}}\n'
+        rows = items(file("a.jsonl", line % 2**53 + line % (2**53 + 1)))
+        assert ids(rows) == {1: "a"}
+        assert codes(rows) == {2: "attribute_wrong_type"}
+
     def test_a_line_that_is_too_long_is_read_past(self):
         stream = io.BytesIO(b'{"a":1}\n{"b":"' + b"x" * 5_000 + b'"}\n{"c":3}')
         rows = list(read_json_lines(stream, 1_000))
