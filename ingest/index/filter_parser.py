@@ -17,7 +17,7 @@ _EXPECTED = {
     AttributeType.INTEGER: "an integer within 2^53 of zero (longer identifiers are keywords)",
     AttributeType.FLOAT: "a finite number",
     AttributeType.BOOLEAN: "true or false",
-    AttributeType.DATETIME: "an RFC 3339 time with an offset, or Unix seconds",
+    AttributeType.DATETIME: "a time like 2024-05-01T12:30:00Z, a date, or Unix seconds; no offset means UTC",
     AttributeType.GEO: 'a point {"lat": -90..90, "lon": -180..180}',
 }
 

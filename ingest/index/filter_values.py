@@ -1,22 +1,20 @@
 """The one form in which filters compare the values of an attribute, and in which the index stores them."""
 
 import math
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from ingest.attributes import LARGEST_INTEGER, AttributeType
+from ingest.times import parse_time
 
 Scalar = str | int | float | bool
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def normal_scalar(value: Any, type_: AttributeType) -> Scalar | None:
     """The one form of a value of this type that filters compare and the index stores; None when it is none.
 
-    Floats are finite; datetimes become RFC 3339 strings in UTC with microseconds, whose order is the order of time.
+    Floats are finite; datetimes, as an item may have them, become RFC 3339 strings in UTC with microseconds, whose
+    order is the order of time.
     """
     match type_:
         case AttributeType.KEYWORD:
@@ -63,15 +61,7 @@ def _is_unicode(text: str) -> bool:
 
 def _normal_datetime(value: Any) -> str | None:
     try:
-        if isinstance(value, str):
-            if not _RFC3339.fullmatch(value):
-                return None
-            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
-        else:
-            seconds = _finite(value)
-            if seconds is None:
-                return None
-            moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
+        moment = parse_time(value)
+    except ValueError:
         return None
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -20,7 +20,7 @@ from ingest.index.filters import (
     great_circle_metres,
     matches,
 )
-from ingest.items import AttributeType
+from ingest.items import AttributeType, parse_item
 
 ATTRIBUTES = {
     "tag": AttributeType.KEYWORD,
@@ -105,8 +105,8 @@ def test_a_tree_is_read_into_records() -> None:
         ({"lt": {"price": 10**400}}, "filter_wrong_type"),
         ({"eq": {"price": True}}, "filter_wrong_type"),
         ({"eq": {"free": 1}}, "filter_wrong_type"),
-        ({"eq": {"made": "2024-01-01"}}, "filter_wrong_type"),
-        ({"eq": {"made": "2024-01-01T00:00:00"}}, "filter_wrong_type"),
+        ({"eq": {"made": "yesterday"}}, "filter_wrong_type"),
+        ({"eq": {"made": "20240101"}}, "filter_wrong_type"),
         ({"eq": {"made": "2024-13-01T00:00:00Z"}}, "filter_wrong_type"),
         ({"eq": {"made": "0001-01-01T00:00:00+10:00"}}, "filter_wrong_type"),
         ({"eq": {"made": 10**20}}, "filter_wrong_type"),
@@ -219,6 +219,9 @@ def test_any_json_is_a_filter_or_a_refusal(tree: object) -> None:
         ({"lte": {"made": "2024-01-01T00:00:00Z"}}, {"made": "2024-01-01T01:00:00+01:00"}, True),
         ({"lt": {"made": "2024-01-01T00:00:00Z"}}, {"made": 1704067199}, True),
         ({"eq": {"made": 0}}, {"made": "1970-01-01t00:00:00z"}, True),
+        ({"eq": {"made": "2024-01-01"}}, {"made": "2024-01-01T00:00:00Z"}, True),
+        ({"lt": {"made": "2024-01-01T00:00"}}, {"made": "2023-12-31T23:59:59.999999Z"}, True),
+        ({"in": {"made": [" 2024-01-01 01:00:00+0100 "]}}, {"made": "2024-01-01T00:00:00Z"}, True),
         ({"exists": "tag"}, {"tag": ""}, True),
         ({"exists": "tag"}, {"tag": []}, False),
         ({"exists": "free"}, {"free": False}, True),
@@ -257,3 +260,27 @@ def test_normal_datetimes_sort_like_time(moments: list) -> None:
 
     if first is not None and second is not None:  # zones with seconds in their offset are no RFC 3339
         assert (first < second) == (moments[0].astimezone(UTC) < moments[1].astimezone(UTC))
+
+
+texts_like_times = st.from_regex(
+    r"\A ?[0-9]{4}-[01][0-9]-[0-3][0-9]([Tt ][0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?([Zz]|[+-][01][0-9]:?00)?)?\Z"
+)
+
+
+@given(time=texts_like_times | st.integers() | st.floats() | st.text(max_size=30))
+def test_a_filter_takes_the_times_that_an_item_takes_and_means_the_same(time: object) -> None:
+    item = {"item_id": "1", "title": "t", "attributes": {"made": time}}
+    try:
+        attributes = parse_item(item, ATTRIBUTES, max_text_chars=10).attributes
+    except InvalidInputError:
+        assert refusal({"eq": {"made": time}}).code == "filter_wrong_type"
+        return
+
+    assert matches(parse_filter({"eq": {"made": time}}, ATTRIBUTES), attributes)
+
+
+def test_a_time_that_does_not_fit_is_refused_with_those_that_would() -> None:
+    assert refusal({"gte": {"made": "1 May"}}).detail == (
+        "gte on the datetime attribute made needs a time like 2024-05-01T12:30:00Z, a date, or Unix seconds; "
+        "no offset means UTC"
+    )
