@@ -1,11 +1,12 @@
 """Attributes of an item: their types, and how values from outside are checked against what is declared."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import isfinite
 from typing import Any, cast
 
-from ingest.errors import InvalidInputError
+from ingest.errors import InvalidInputError, SettingsError
 from ingest.text import plain
 from ingest.times import format_time, parse_time
 
@@ -15,6 +16,8 @@ MAX_VALUES = 100
 MAX_VALUE_CHARS = 8_192
 LARGEST_INTEGER = 2**53  # engines compare integers with range bounds as 64-bit floats, exact up to here
 _LARGEST_STORED = 2**63  # JSON holds integers of 64 bits; what is not declared is kept and never compared
+_DECLARABLE = re.compile(rf"[A-Za-z0-9_]{{1,{MAX_NAME_CHARS}}}")
+_FIELDS_OF_ITEMS = frozenset({"item_id", "title", "text"})
 
 
 class AttributeType(StrEnum):
@@ -30,6 +33,18 @@ class AttributeType(StrEnum):
 
 GeoPoint = Mapping[str, float]
 AttributeValue = str | int | float | bool | list[str] | list[int] | list[float] | GeoPoint
+
+
+def check_declarable(name: str) -> None:
+    """Raise SettingsError unless an attribute of this name may be declared: also as a part of filters and templates.
+
+    Items may have attributes of any printable name of that length beside, which are kept and not filtered by.
+    """
+    if name in _FIELDS_OF_ITEMS or not _DECLARABLE.fullmatch(name):
+        raise SettingsError(
+            f"{name[:80]!r} cannot be declared: attribute names are 1 to {MAX_NAME_CHARS} letters, digits and _, "
+            "and not item_id, title or text"
+        )
 
 
 def parse_attributes(data: Any, declared: Mapping[str, AttributeType]) -> dict[str, AttributeValue]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, V
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariableError
 
+from ingest.attributes import check_declarable
 from ingest.errors import SettingsError
 from ingest.items import AttributeType
 from ingest.text import check_template
@@ -245,8 +246,10 @@ class Settings(BaseSettings):
     @classmethod
     def _attribute_names(cls, attributes: dict[str, AttributeType]) -> dict[str, AttributeType]:
         for name in attributes:
-            if name in {"item_id", "title", "text"} or not name.replace("_", "a").isalnum() or not name.isascii():
-                raise ValueError("attribute names are letters, digits and _, and not item_id, title or text")
+            try:
+                check_declarable(name)
+            except SettingsError as error:
+                raise ValueError(str(error)) from error
         if attributes.get("categories", AttributeType.KEYWORD) is not AttributeType.KEYWORD:
             raise ValueError("categories is always a keyword attribute")
         return {"categories": AttributeType.KEYWORD, **attributes}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.attributes import check_declarable
 from ingest.errors import InvalidInputError, SettingsError, StorageFullError
 from ingest.index.filter_values import normal_point, normal_scalar
 from ingest.index.filters import And, Filter, Not, Or
@@ -44,8 +45,7 @@ def check_spec(spec: CollectionSpec) -> None:
     if spec.average_length is not None and not 0 < spec.average_length < _LARGEST_SCORE:
         raise SettingsError("the average length of an item is a positive number of words")
     for name in spec.attributes:
-        if name == "item_id" or not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
-            raise SettingsError("attribute names are up to 64 letters, digits and _, and not item_id")
+        check_declarable(name)
 
 
 def check_points(points: Sequence[Point], spec: CollectionSpec) -> list[dict[str, Any]]:

@@ -494,6 +494,7 @@ def test_names_that_are_no_names_are_refused(index: Index, name: str) -> None:
         CollectionSpec(dimensions=0, attributes={}),
         CollectionSpec(dimensions=3, attributes={"item_id": AttributeType.KEYWORD}),
         CollectionSpec(dimensions=3, attributes={"a.b": AttributeType.KEYWORD}),
+        CollectionSpec(dimensions=3, attributes={"a" * 65: AttributeType.KEYWORD}),
     ],
 )
 def test_specs_that_no_collection_can_have_are_refused(index: Index, spec: CollectionSpec) -> None:

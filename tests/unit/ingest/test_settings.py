@@ -3,6 +3,7 @@
 import pytest
 
 from ingest.errors import SettingsError
+from ingest.items import parse_item
 from ingest.settings import load_settings, unknown_variables
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -73,6 +74,20 @@ def test_a_template_that_would_embed_nothing_is_refused(template):
 
 def test_a_template_may_name_a_declared_attribute():
     load_settings(text_template="{title} {year}", attributes={"year": "integer"})
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "release date", "größe", "a.b", "item_id", "title", "text"])
+def test_a_name_that_no_attribute_can_have_is_refused_before_anything_is_built_with_it(name):
+    with pytest.raises(SettingsError, match=r"AKIN_ATTRIBUTES: .* attribute names are 1 to 64 letters"):
+        load_settings(attributes={name: "keyword"})
+
+
+def test_an_attribute_may_have_the_longest_name_and_its_items_too():
+    name = "a" * 64
+
+    declared = load_settings(attributes={name: "keyword"}).attributes
+
+    assert parse_item({"item_id": "1", "title": "t", "attributes": {name: "x"}}, declared, max_text_chars=10)
 
 
 def test_a_broker_of_an_unknown_kind_is_refused_without_its_password():
