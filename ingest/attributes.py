@@ -76,6 +76,19 @@ def check_number(value: Any, field: str, expected: str, code: str = "wrong_type"
     return value
 
 
+def parse_point(value: Any, field: str) -> GeoPoint:
+    """A point of latitude and longitude in degrees; raises InvalidInputError saying what `field` must be."""
+    expected = 'a point {"lat": -90 to 90, "lon": -180 to 180}'
+    if not isinstance(value, Mapping) or set(value) != {"lat", "lon"}:
+        raise _wrong_type(field, expected)
+    latitude, longitude = (
+        check_number(value[part], field, expected, "attribute_wrong_type") for part in ("lat", "lon")
+    )
+    if abs(latitude) > 90 or abs(longitude) > 180:  # noqa: PLR2004 - degrees
+        raise _wrong_type(field, expected)
+    return {"lat": float(latitude), "lon": float(longitude)}
+
+
 def _check_name(name: Any) -> None:
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise InvalidInputError(
@@ -137,18 +150,6 @@ def _datetime(value: Any, field: str) -> str:
         raise InvalidInputError("attribute_wrong_type", f"{field} {error}", field) from error
 
 
-def _geo(value: Any, field: str) -> GeoPoint:
-    expected = 'a point {"lat": -90 to 90, "lon": -180 to 180}'
-    if not isinstance(value, Mapping) or set(value) != {"lat", "lon"}:
-        raise _wrong_type(field, expected)
-    latitude, longitude = (
-        check_number(value[part], field, expected, "attribute_wrong_type") for part in ("lat", "lon")
-    )
-    if abs(latitude) > 90 or abs(longitude) > 180:  # noqa: PLR2004 - degrees
-        raise _wrong_type(field, expected)
-    return {"lat": float(latitude), "lon": float(longitude)}
-
-
 def _undeclared(value: Any, field: str) -> str | int | float | bool:
     if isinstance(value, str):
         return _keyword(value, field)
@@ -178,6 +179,6 @@ _PARSERS: Mapping[AttributeType | None, Callable[[Any, str], AttributeValue]] = 
     AttributeType.FLOAT: _float,
     AttributeType.BOOLEAN: _boolean,
     AttributeType.DATETIME: _datetime,
-    AttributeType.GEO: _geo,
+    AttributeType.GEO: parse_point,
     None: _undeclared,
 }

@@ -1,10 +1,10 @@
 """The one form in which filters compare the values of an attribute, and in which the index stores them."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, cast
 
-from ingest.attributes import LARGEST_INTEGER, AttributeType
+from ingest.attributes import LARGEST_INTEGER, AttributeType, parse_point
+from ingest.errors import InvalidInputError
 from ingest.times import parse_time
 
 Scalar = str | int | float | bool
@@ -33,12 +33,11 @@ def normal_scalar(value: Any, type_: AttributeType) -> Scalar | None:
 
 def normal_point(value: Any) -> tuple[float, float] | None:
     """Latitude and longitude of `{"lat", "lon"}` when both are in range, else None."""
-    if not isinstance(value, Mapping) or set(value) != {"lat", "lon"}:
+    try:
+        point = parse_point(value, "point")
+    except InvalidInputError:
         return None
-    latitude, longitude = _finite(value["lat"]), _finite(value["lon"])
-    if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:  # noqa: PLR2004 - degrees
-        return None
-    return latitude, longitude
+    return point["lat"], point["lon"]
 
 
 def _finite(value: Any) -> float | None:

@@ -279,6 +279,22 @@ def test_a_filter_takes_the_times_that_an_item_takes_and_means_the_same(time: ob
     assert matches(parse_filter({"eq": {"made": time}}, ATTRIBUTES), attributes)
 
 
+parts_of_points = st.sampled_from([0, -90.0, 91, 180, -180.5, True, "1", None, float("nan"), 10**400])
+
+
+@given(lat=parts_of_points, lon=parts_of_points)
+def test_a_filter_takes_the_points_that_an_item_takes(lat: object, lon: object) -> None:
+    item = {"item_id": "1", "title": "t", "attributes": {"place": {"lat": lat, "lon": lon}}}
+    near = {"geo_radius": {"attribute": "place", "lat": lat, "lon": lon, "metres": 1}}
+    try:
+        attributes = parse_item(item, ATTRIBUTES, max_text_chars=10).attributes
+    except InvalidInputError:
+        assert refusal(near).code == "filter_wrong_type"
+        return
+
+    assert matches(parse_filter(near, ATTRIBUTES), attributes)
+
+
 def test_a_time_that_does_not_fit_is_refused_with_those_that_would() -> None:
     assert refusal({"gte": {"made": "1 May"}}).detail == (
         "gte on the datetime attribute made needs a time like 2024-05-01T12:30:00Z, a date, or Unix seconds; "
