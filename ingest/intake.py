@@ -11,12 +11,12 @@ from ingest.queue import Queue
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Reject
-from ingest.submit import EventSubmission, ItemError, Submission, submit_events, submit_items
+from ingest.submit import EventSubmission, RefusedPart, Submission, submit_events, submit_items
 
 MESSAGE_FORMAT = 1
 
 
-def parse_items(settings: Settings, data: Sequence[Any]) -> tuple[list[Item], list[int], list[ItemError]]:
+def parse_items(settings: Settings, data: Sequence[Any]) -> tuple[list[Item], list[int], list[RefusedPart]]:
     """The valid items, their places in `data`, and an error for each of the others."""
     items, places, errors = [], [], []
     for index, one in enumerate(data):
@@ -30,7 +30,7 @@ def parse_items(settings: Settings, data: Sequence[Any]) -> tuple[list[Item], li
 
 def parse_events(
     settings: Settings, data: Sequence[Any], now: datetime | None
-) -> tuple[list[Event], list[int], list[ItemError]]:
+) -> tuple[list[Event], list[int], list[RefusedPart]]:
     """The valid events, their places in `data`, and an error for each of the others."""
     events, places, errors = [], [], []
     for index, one in enumerate(data):
@@ -51,7 +51,7 @@ def take_items(
         return None
     items, places, errors = parse_items(settings, data)
     submission = submit_items(ledger, queue, settings, items)
-    errors += [_moved(error, places) for error in submission.errors]
+    errors += [error.at(places[error.index]) for error in submission.errors]
     ledger.rejects.add([_reject(source, error) for error in errors])
     return submission
 
@@ -65,35 +65,30 @@ def take_events(
         return None
     events, places, errors = parse_events(settings, data, now=datetime.now(UTC))
     submission = submit_events(ledger, settings, events)
-    errors += [_moved(error, places) for error in submission.errors]
+    errors += [error.at(places[error.index]) for error in submission.errors]
     ledger.rejects.add([_reject(source, error) for error in errors])
     return submission
 
 
-def _refused_whole(settings: Settings, data: Any, message_format: int) -> ItemError | None:
+def _refused_whole(settings: Settings, data: Any, message_format: int) -> RefusedPart | None:
     if message_format != MESSAGE_FORMAT:
         detail = f"message format {MESSAGE_FORMAT} is the one this akin reads"
-        return ItemError(index=0, item_id=None, code="message_format", detail=detail)
+        return RefusedPart(index=0, item_id=None, code="message_format", detail=detail)
     if not isinstance(data, Sequence) or isinstance(data, str):
-        return ItemError(index=0, item_id=None, code="wrong_type", detail="the message holds no list")
+        return RefusedPart(index=0, item_id=None, code="wrong_type", detail="the message holds no list")
     if len(data) > settings.max_batch_items:
         detail = f"at most {settings.max_batch_items} in one message"
-        return ItemError(index=0, item_id=None, code="batch_too_large", detail=detail)
+        return RefusedPart(index=0, item_id=None, code="batch_too_large", detail=detail)
     return None
 
 
-def _moved(error: ItemError, places: Sequence[int]) -> ItemError:
-    """An error of the n-th valid one, told by its place among all."""
-    return ItemError(index=places[error.index], item_id=error.item_id, code=error.code, detail=error.detail)
-
-
-def _error(index: int, one: Any, error: InvalidInputError) -> ItemError:
+def _error(index: int, one: Any, error: InvalidInputError) -> RefusedPart:
     item_id = one.get("item_id") if isinstance(one, Mapping) else None
     named = item_id if isinstance(item_id, str) and len(item_id) <= 256 and item_id.isprintable() else None  # noqa: PLR2004 - an id's limit
-    return ItemError(index=index, item_id=named, code=error.code, detail=error.detail)
+    return RefusedPart(index=index, item_id=named, code=error.code, detail=error.detail)
 
 
-def _reject(source: str, error: ItemError) -> Reject:
+def _reject(source: str, error: RefusedPart) -> Reject:
     return Reject(
         source=source,
         position=error.index,

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ingest.errors import StorageFullError
 from ingest.events import Event
@@ -16,13 +17,21 @@ from ingest.store.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemError:
-    """Why one part of a submission was refused; `index` is its place in the submission, from 0."""
+class RefusedPart:
+    """Why one item or event was refused, or a message as a whole; `index` is its place in what was sent, from 0."""
 
     index: int
     item_id: str | None
     code: str
     detail: str
+
+    def at(self, place: int) -> "RefusedPart":
+        """The same at another place: a submission counts its valid parts, who sent them counts all."""
+        return replace(self, index=place)
+
+    def as_json(self) -> dict[str, Any]:
+        """As answers list it."""
+        return {"index": self.index, "item_id": self.item_id, "code": self.code, "detail": self.detail}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +41,7 @@ class Submission:
     job_id: str
     accepted: int
     unchanged: int
-    errors: tuple[ItemError, ...] = ()
+    errors: tuple[RefusedPart, ...] = ()
     delayed: bool = False
 
 
@@ -42,7 +51,7 @@ class EventSubmission:
 
     accepted: int
     duplicates: int
-    errors: tuple[ItemError, ...] = ()
+    errors: tuple[RefusedPart, ...] = ()
 
 
 def submit_items(
@@ -67,7 +76,7 @@ def submit_items(
         ledger.jobs.grow(job, sum(w.outcome in {"changed", "unchanged"} for w in written))
         told &= wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
-    errors = [_item_error(i, w) for i, w in enumerate(outcomes) if w.outcome in {"stale", "deleted"}]
+    errors = [_refused_item(i, w) for i, w in enumerate(outcomes) if w.outcome in {"stale", "deleted"}]
     return Submission(
         job_id=job,
         accepted=len(outcomes) - len(errors),
@@ -96,7 +105,7 @@ def submit_events(ledger: Ledger, settings: Settings, events: Sequence[Event]) -
     check_free_space(settings)
     deleted = ledger.users.deleted({event.user_id for event in events})
     errors = [
-        ItemError(
+        RefusedPart(
             index=index,
             item_id=event.item_id,
             code="user_deleted",
@@ -139,15 +148,15 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _item_error(index: int, outcome: WriteOutcome) -> ItemError:
+def _refused_item(index: int, outcome: WriteOutcome) -> RefusedPart:
     if outcome.outcome == "stale":
-        return ItemError(
+        return RefusedPart(
             index=index,
             item_id=outcome.item_id,
             code="stale_version",
             detail=f"the record holds version {outcome.version}; only a higher version replaces it",
         )
-    return ItemError(
+    return RefusedPart(
         index=index,
         item_id=outcome.item_id,
         code="item_deleted",

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Response
 from ingest.errors import InvalidInputError
 from ingest.events import parse_event
 from ingest.intake import parse_events
-from ingest.submit import ItemError, submit_events
+from ingest.submit import RefusedPart, submit_events
 from serving.api.answers import WithServices, json_answer, work
 from serving.api.documented import answers
 from serving.api.error_responses import NothingAcceptedError
@@ -76,18 +76,12 @@ def _add_events(services: Services, data: Sequence[Any]) -> Response:
     if events:
         submission = submit_events(services.ledger, services.settings, events)
         accepted, duplicates = submission.accepted, submission.duplicates
-        errors += [
-            ItemError(index=places[error.index], item_id=error.item_id, code=error.code, detail=error.detail)
-            for error in submission.errors
-        ]
+        errors += [error.at(places[error.index]) for error in submission.errors]
     return _accepted(accepted, duplicates, errors)
 
 
-def _accepted(accepted: int, duplicates: int, errors: Sequence[ItemError]) -> Response:
-    listed = [
-        {"index": error.index, "item_id": error.item_id, "code": error.code, "detail": error.detail}
-        for error in sorted(errors, key=lambda error: error.index)
-    ]
+def _accepted(accepted: int, duplicates: int, errors: Sequence[RefusedPart]) -> Response:
+    listed = [error.as_json() for error in sorted(errors, key=lambda error: error.index)]
     if listed and not accepted:
         raise NothingAcceptedError("every event was refused; `errors` says why for each", listed)
     return json_answer({"accepted": accepted, "duplicates": duplicates, "errors": listed}, 202)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Response
 from ingest.errors import ConflictError, InvalidInputError, NotFoundError
 from ingest.intake import parse_items
 from ingest.items import Item, StoredItem, check_id, item_to_json, parse_item
-from ingest.submit import ItemError, Submission, delete_items, submit_items
+from ingest.submit import RefusedPart, Submission, delete_items, submit_items
 from serving.api.answers import WithServices, json_answer, read, work
 from serving.api.documented import answers
 from serving.api.error_responses import NothingAcceptedError
@@ -29,7 +29,7 @@ _patching = Lock()  # read, merge and write are three steps; two patches of one 
 class RefusedWriteError(ConflictError):
     """The ledger holds something newer than what was sent."""
 
-    def __init__(self, refused: ItemError) -> None:
+    def __init__(self, refused: RefusedPart) -> None:
         super().__init__(refused.detail)
         self.code = refused.code
 
@@ -76,10 +76,7 @@ def _add_items(services: Services, data: Sequence[Any]) -> Response:
     if errors and not items:
         raise NothingAcceptedError("every item was refused; `errors` says why for each", _listed(errors))
     submission = submit_items(services.ledger, services.queue, services.settings, items)
-    errors += [
-        ItemError(index=places[error.index], item_id=error.item_id, code=error.code, detail=error.detail)
-        for error in submission.errors
-    ]
+    errors += [error.at(places[error.index]) for error in submission.errors]
     if errors and not submission.accepted:
         raise NothingAcceptedError("every item was refused; `errors` says why for each", _listed(errors))
     return _accepted(submission, errors)
@@ -131,7 +128,7 @@ def _shown(stored: StoredItem) -> dict[str, Any]:
     return {**item_to_json(stored.item), "version": stored.version, "updated_at": stored.updated_at}
 
 
-def _accepted(submission: Submission, errors: Sequence[ItemError]) -> Response:
+def _accepted(submission: Submission, errors: Sequence[RefusedPart]) -> Response:
     listed = _listed(sorted(errors, key=lambda error: error.index))
     answer = json_answer({"job_id": submission.job_id, "accepted": submission.accepted, "errors": listed}, 202)
     if submission.delayed:
@@ -139,7 +136,5 @@ def _accepted(submission: Submission, errors: Sequence[ItemError]) -> Response:
     return answer
 
 
-def _listed(errors: Sequence[ItemError]) -> list[dict[str, Any]]:
-    return [
-        {"index": error.index, "item_id": error.item_id, "code": error.code, "detail": error.detail} for error in errors
-    ]
+def _listed(errors: Sequence[RefusedPart]) -> list[dict[str, Any]]:
+    return [error.as_json() for error in errors]

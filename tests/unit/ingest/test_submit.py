@@ -11,7 +11,7 @@ from ingest.items import Item
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Job
-from ingest.submit import ItemError, check_free_space, delete_items, submit_events, submit_items
+from ingest.submit import RefusedPart, check_free_space, delete_items, submit_events, submit_items
 
 
 @dataclass
@@ -187,5 +187,5 @@ def test_an_error_never_repeats_a_text(ledger: Ledger, queue: ListQueue, setting
 
     [error] = submit_items(ledger, queue, settings, [item("a", "secret", version=1)]).errors
 
-    assert isinstance(error, ItemError)
+    assert isinstance(error, RefusedPart)
     assert "secret" not in repr(error)
