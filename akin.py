@@ -21,6 +21,7 @@ from ingest.settings import Settings, load_settings
 from serving.commands import asking, demonstration, erasing, measuring, records
 from serving.commands.keys import app as keys_app
 from serving.commands.options import (
+    EXIT_ERROR,
     FileArgument,
     FormatOption,
     JsonOption,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
     WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
 
-EXIT_ERROR = 1
 FOLDER_PATIENCE_SECONDS = 30.0  # of commands for each other
 
 app = typer.Typer(

@@ -32,6 +32,7 @@ DEFAULT_EVENT_WEIGHTS = {
     "dislike": -1.0,
 }
 
+MOST_EXPLORED = 0.5  # share of a page: the rest is for what the items are wanted for
 
 _BROKERS = frozenset({"amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel", "memory"})
 
@@ -60,7 +61,9 @@ class Scenario(BaseModel):
     min_score: float | None = Field(None, description="Least score of an item.")
     pinned: list[str] = Field(default_factory=list, max_length=20, description="Items that come first where they may.")
     boosts: list[Boost] = Field(default_factory=list, max_length=10, description="Items that are lifted.")
-    explore: float = Field(0.0, ge=0, le=0.5, description="Share of the page for items that were shown least.")
+    explore: float = Field(
+        0.0, ge=0, le=MOST_EXPLORED, description="Share of the page for items that were shown least."
+    )
     relax: list[str] = Field(
         default_factory=list,
         max_length=10,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from ingest.index.checks import MAX_EXCLUDED
 from ingest.index.filters import Filter
 from ingest.index.protocol import Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
@@ -11,7 +12,6 @@ from ingest.store.ledger import Ledger
 from serving.live import View
 
 SPARE = 4  # candidates beyond the page, where some may have to be dropped
-MOST_EXCLUDED = 10_000  # ids that one query of the index may exclude; what is beyond is fetched and dropped
 
 Shown = tuple[list[Hit], Mapping[str, StoredItem]]  # hits, best first, and their items where those were asked for
 
@@ -43,7 +43,7 @@ def nearest(
     answer hands over `removals`, what the ledger said is on its way out.
     """
     unwanted = selection.exclude_ids | (ledger.pending.removals() if removals is None else removals)
-    excluded = tuple(islice(unwanted, MOST_EXCLUDED))
+    excluded = tuple(islice(unwanted, MAX_EXCLUDED))  # what is beyond is fetched and dropped
     wanted = selection.limit
     while True:
         query = Query(

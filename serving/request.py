@@ -8,7 +8,7 @@ from ingest.errors import InvalidInputError
 from ingest.events import Event
 from ingest.index.checks import check_min_score
 from ingest.items import AttributeType, check_id
-from ingest.settings import Settings
+from ingest.settings import MOST_EXPLORED, Settings
 from serving.answers import check_fields, check_limit, check_share
 from serving.popular import POPULAR
 
@@ -17,7 +17,6 @@ TASTE = "taste"
 BLEND = "blend"
 INTERESTS = "interests"
 STRATEGIES = ("auto", BLEND, TASTE, INTERESTS, MEAN, POPULAR)
-MOST_EXPLORED = 0.5
 RELAXED_CAPS, RELAXED_SCORE = "max_per", "min_score"  # what may be relaxed beside the filters of attributes
 _LARGEST_SEED = 2**63 - 1
 

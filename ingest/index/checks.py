@@ -20,7 +20,7 @@ from ingest.index.protocol import CollectionSpec, NoWordsError, Point, Query, Sp
 from ingest.items import AttributeType, AttributeValue
 
 MAX_LIMIT = 100_000
-MAX_EXCLUDED = 10_000
+MAX_EXCLUDED = 10_000  # ids that one query may exclude, or be asked among
 _MAX_DIMENSIONS = 65_536
 _MAX_LIST = 10_000  # values of one attribute
 _NORM_TOLERANCE = 0.01  # rounding of float16 and int8 pipelines stays well under it

@@ -9,8 +9,8 @@ from ingest.errors import SettingsError
 from ingest.store.database import Database
 from ingest.store.tables import meta
 
-REVISION = "0005"  # the newest file in migrations/versions
-KNOWN = ("0001", "0002", "0003", "0004", "0005")
+KNOWN = ("0001", "0002", "0003", "0004", "0005")  # the files in migrations/versions, oldest first
+REVISION = KNOWN[-1]
 _BEFORE_MIGRATIONS = "0001"  # what an akin made that had no migrations yet
 
 

@@ -4,12 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_EXCLUDED = 10_000
+from ingest.index.checks import MAX_EXCLUDED
+from ingest.settings import MOST_EXPLORED
+
+MOST_RETRIED = 10_000
 FieldName = Literal["title", "text", "categories", "attributes"]
 FilterTree = Annotated[
     dict[str, Any] | None, Field(description='A filter tree, e.g. {"and": [{"eq": {"categories": "poetry"}}]}.')
 ]
-ExcludedIds = Annotated[list[str], Field(max_length=MOST_EXCLUDED, description="Items that must not be in the answer.")]
+ExcludedIds = Annotated[list[str], Field(max_length=MAX_EXCLUDED, description="Items that must not be in the answer.")]
 FiniteScore = Annotated[float | None, Field(allow_inf_nan=False, description="Least score of an item in the answer.")]
 
 
@@ -71,7 +74,9 @@ class RecommendBody(_Body):
     scenario: str | None = Field(default=None, description="A named set of these, from the settings; yours win.")
     diversity: float = Field(default=0.0, ge=0, le=1, description="0: relevance alone, 1: difference alone.")
     max_per: MaxPer = {}
-    explore: float = Field(default=0.0, ge=0, le=0.5, description="Share of the page for items that were shown least.")
+    explore: float = Field(
+        default=0.0, ge=0, le=MOST_EXPLORED, description="Share of the page for items that were shown least."
+    )
     seed: int | None = Field(
         default=None, ge=0, le=2**63 - 1, description="Equal seeds explore alike; without one each answer differs."
     )
@@ -131,4 +136,4 @@ class SearchBody(_Body):
 class RetryBody(_Body):
     """Which items to try again; all of them without a list."""
 
-    item_ids: list[str] | None = Field(default=None, max_length=MOST_EXCLUDED)
+    item_ids: list[str] | None = Field(default=None, max_length=MOST_RETRIED)

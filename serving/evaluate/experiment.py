@@ -10,10 +10,10 @@ from ingest.catalogue import Catalogue
 from ingest.errors import InvalidInputError
 from ingest.events import Event
 from ingest.files import FileSource
+from ingest.index.checks import MAX_EXCLUDED
 from ingest.readers import Progress, RowError
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from serving.candidates import MOST_EXCLUDED
 from serving.evaluate.baselines import available, missing_libraries
 from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions
 from serving.evaluate.metrics import EMPTY, Integers
@@ -134,7 +134,7 @@ def _ask_akin(catalogue: Catalogue, trial: Trial, name: str, question: Question,
     warm = tuple(trial.items[place] for place in np.flatnonzero(trial.audience).tolist())
     whole = _asked(name, range(len(trial.users)), ask, trial, bars)
     # The index takes so many exclusions in one question; beyond them this would be a scan for every user.
-    if len(warm) > MOST_EXCLUDED or not len(asked_for_cold(trial)):
+    if len(warm) > MAX_EXCLUDED or not len(asked_for_cold(trial)):
         return Lists(whole=whole)
     return Lists(whole=whole, cold=_asked(name, asked_for_cold(trial), lambda row: ask(row, warm), trial, bars))
 
