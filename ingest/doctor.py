@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ingest.disk import check_free_space
 from ingest.encoder.artifact import read_artifact
 from ingest.errors import AkinError, SettingsError, UnavailableError
 from ingest.home import check_made, is_held
@@ -12,7 +13,6 @@ from ingest.index.engines import open_index
 from ingest.settings import Settings, unknown_variables
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import Generation
-from ingest.submit import check_free_space
 
 Check = Callable[[], str]  # says what it found; raises AkinError when that is not in order
 
@@ -64,7 +64,7 @@ def _variables() -> str:
 
 
 def _disk(settings: Settings) -> str:
-    check_free_space(settings)
+    check_free_space(settings.home, settings.min_free_bytes)
     return f"more than {settings.min_free_bytes:,} bytes are free"
 
 

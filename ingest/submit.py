@@ -1,12 +1,10 @@
 """Taking in items, events and deletions: accepted means committed to the ledger; the queue is told afterwards."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from ingest.errors import StorageFullError
+from ingest.disk import check_free_space
 from ingest.events import Event
 from ingest.items import Item
 from ingest.queue import Queue
@@ -67,7 +65,7 @@ def submit_items(
 
     `job_id` adds to a job that was begun before. Raises StorageFullError before anything is written.
     """
-    check_free_space(settings)
+    check_free_space(settings.home, settings.min_free_bytes)
     job = job_id or ledger.jobs.begin("items")
     outcomes: list[WriteOutcome] = []
     told = True
@@ -102,7 +100,7 @@ def delete_items(ledger: Ledger, queue: Queue, settings: Settings, item_ids: Seq
 
 def submit_events(ledger: Ledger, settings: Settings, events: Sequence[Event]) -> EventSubmission:
     """Commit events. Those of deleted users are refused; those of unknown items are kept and joined later."""
-    check_free_space(settings)
+    check_free_space(settings.home, settings.min_free_bytes)
     deleted = ledger.users.deleted({event.user_id for event in events})
     errors = [
         RefusedPart(
@@ -128,24 +126,6 @@ def wake(ledger: Ledger, queue: Queue, item_ids: Sequence[str], batch_items: int
     if undelivered:
         ledger.pending.make_due(undelivered)
     return not undelivered
-
-
-def check_free_space(settings: Settings) -> None:
-    """Raises StorageFullError when the disk under the data folder has less room than the watermark.
-
-    A full disk would kill the process in the middle of a write to a memory-mapped file.
-    """
-    folder = next(path for path in (settings.home.absolute(), *settings.home.absolute().parents) if path.exists())
-    if free_bytes(folder) < settings.min_free_bytes:
-        raise StorageFullError(
-            f"less than {settings.min_free_bytes:,} bytes are free on the disk of {settings.home}; "
-            "make room, or lower AKIN_MIN_FREE_BYTES"
-        )
-
-
-def free_bytes(folder: Path) -> int:
-    """How many bytes this user may still write there."""
-    return shutil.disk_usage(folder).free
 
 
 def _refused_item(index: int, outcome: WriteOutcome) -> RefusedPart:

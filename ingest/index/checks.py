@@ -1,19 +1,17 @@
 """Everything that must be true before an engine is called: neither Qdrant nor its binding checks enough.
 
 Measured: NaN vectors are stored, a vector of a wrong length leaves its batch half applied, deep payload makes a
-collection unreadable for good, a deep filter ends the process, and so does a full disk.
+collection unreadable for good, a deep filter ends the process, and so does a full disk, which `ingest.disk` looks at.
 """
 
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ingest.attributes import check_declarable
-from ingest.errors import InvalidInputError, SettingsError, StorageFullError
+from ingest.errors import InvalidInputError, SettingsError
 from ingest.index.filter_values import normal_point, normal_scalar
 from ingest.index.filters import And, Filter, Not, Or
 from ingest.index.protocol import CollectionSpec, NoWordsError, Point, Query, SparseVector, Vector
@@ -86,16 +84,6 @@ def check_filter(filter_: Filter | None) -> None:
         level = [part for node in level for part in _parts(node)]
     if level:
         raise InvalidInputError("filter_too_deep", f"a composed filter is nested at most {_MAX_DEPTH} deep", "filter")
-
-
-def check_free_space(folder: Path, min_free_bytes: int) -> None:
-    """Raise StorageFullError when the disk that holds `folder` has less room than the watermark."""
-    # Edge maps its files: a write that finds the disk full ends the process (SIGBUS) instead of raising.
-    free = shutil.disk_usage(folder).free
-    if free < min_free_bytes:
-        raise StorageFullError(
-            f"the index has {free} bytes of disk left, {min_free_bytes} are kept free: make room, then retry"
-        )
 
 
 def check_min_score(min_score: float | None) -> None:

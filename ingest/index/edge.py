@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 import qdrant_edge as edge
 
+from ingest.disk import check_free_space
 from ingest.durable import flush, write_durably
 from ingest.errors import AkinError, ConflictError, NotFoundError, UnavailableError
 from ingest.index.checks import (
     check_filter,
-    check_free_space,
     check_name,
     check_points,
     check_query,

@@ -11,7 +11,7 @@ from ingest.items import Item
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Job
-from ingest.submit import RefusedPart, check_free_space, delete_items, submit_events, submit_items
+from ingest.submit import RefusedPart, delete_items, submit_events, submit_items
 
 
 @dataclass
@@ -176,10 +176,6 @@ def test_nothing_is_written_when_the_disk_is_full(ledger: Ledger, queue: ListQue
         submit_events(ledger, full, [event("1")])
 
     assert (ledger.items.count(), ledger.events.count(), queue.messages) == (0, 0, [])
-
-
-def test_free_space_is_asked_where_the_folder_will_be(settings: Settings) -> None:
-    check_free_space(settings.model_copy(update={"home": settings.home / "not" / "made" / "yet"}))
 
 
 def test_an_error_never_repeats_a_text(ledger: Ledger, queue: ListQueue, settings: Settings) -> None:
