@@ -369,7 +369,7 @@ def worker_command(
 ) -> None:
     """Run tasks from the queue: embed what is pending, and take in what producers send. Any number may run."""
     from ingest.counting import counting_together
-    from ingest.encoder.processor import available_cores
+    from ingest.encoder.cpu import available_cores
 
     settings = load_settings()
     check_cluster(settings)

@@ -13,7 +13,7 @@ from billiard.process import current_process
 from celery import Celery, signals
 from celery.beat import Scheduler, Service
 
-from ingest.encoder.processor import keep_to_own_cores
+from ingest.encoder.cpu import keep_to_own_cores
 from ingest.logs import configure_logging
 from workers.resources import Resources
 from workers.tasks import register

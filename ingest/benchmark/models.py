@@ -56,7 +56,7 @@ def macs_per_token(model: Path) -> int:
     """Multiply-adds of the weights' matrix products for one token (4 h^2 + 2 h i a layer); attention is left out."""
     import onnx  # noqa: PLC0415 - an extra
 
-    from ingest.encoder.products import find_products  # noqa: PLC0415
+    from ingest.encoder.matmuls import find_products  # noqa: PLC0415
 
     return sum(product.weights.size for product in find_products(onnx.load(model).graph))
 

@@ -23,11 +23,11 @@ from ingest.encoder.artifact import (
     read_artifact,
     write_manifest,
 )
+from ingest.encoder.cpu import needs_reduced_range
 from ingest.encoder.fidelity import measure_fidelity, principal_directions
 from ingest.encoder.fidelity_texts import FIDELITY_TEXTS, calibration_texts
 from ingest.encoder.folders import check_replaceable, replaced_folder
 from ingest.encoder.onnx import OnnxEncoder
-from ingest.encoder.processor import needs_reduced_range
 from ingest.encoder.quantize import store
 from ingest.encoder.recipes import Recipe, find_recipe
 from ingest.encoder.source import ModelSource, find_source

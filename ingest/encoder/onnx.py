@@ -18,7 +18,7 @@ import numpy as np
 
 from ingest.encoder.artifact import Artifact
 from ingest.encoder.batches import Batch, of_equal_length, padded_to_longest
-from ingest.encoder.processor import available_cores
+from ingest.encoder.cpu import available_cores
 from ingest.encoder.protocol import Vectors
 from ingest.encoder.session import CPU, Provider, open_session
 from ingest.encoder.tokens import Ids, Piece, TextTokenizer

@@ -36,9 +36,9 @@ def store(
     import onnx
 
     from ingest.encoder.gpu import to_half_precision
-    from ingest.encoder.products import to_blocks
+    from ingest.encoder.int8 import to_int8
+    from ingest.encoder.matmuls import to_blocks
     from ingest.encoder.rewrites import carry_over, settle_attention_biases
-    from ingest.encoder.whole_numbers import to_whole_numbers
 
     if recipe.storage == "blocks":
         model = onnx.load(source)  # not fused: every product is a node of its own
@@ -55,7 +55,7 @@ def store(
         limits = carry_over(model.graph, observe(model, texts))
         seen = observe(model, texts, limits)
         most = _SEVEN_BITS if reduced_range else _EIGHT_BITS
-        to_whole_numbers(model, seen, most=most, even_attention=recipe.even_attention, tell=tell)
+        to_int8(model, seen, most=most, even_attention=recipe.even_attention, tell=tell)
     onnx.save(model, target)
 
 
@@ -81,7 +81,7 @@ def observe(model: Any, calibration: Iterable[Ids], limits: Mapping[str, float] 
     import onnx
     import onnxruntime
 
-    from ingest.encoder.products import find_products
+    from ingest.encoder.matmuls import find_products
 
     seen = {
         product.input: Activation.unseen(len(product.weights), limits.get(product.input))

@@ -8,7 +8,7 @@ from typing import Literal
 import onnxruntime
 
 from ingest.encoder.artifact import Artifact
-from ingest.encoder.processor import needs_reduced_range
+from ingest.encoder.cpu import needs_reduced_range
 from ingest.errors import ArtifactError
 
 Provider = Literal["auto", "cpu", "cuda"]

@@ -7,10 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ingest.encoder.activations import Activation
 from ingest.encoder.artifact import Fidelity, read_artifact
-from ingest.encoder.products import find_products
+from ingest.encoder.gptq import column_scales, round_weights
+from ingest.encoder.int8 import to_int8
+from ingest.encoder.matmuls import find_products
 from ingest.encoder.recipes import RECIPES, find_recipe
-from ingest.encoder.rounding import column_scales, round_weights
-from ingest.encoder.whole_numbers import to_whole_numbers
 from ingest.errors import ArtifactError
 from tests.artifacts import default_artifact
 
@@ -73,7 +73,7 @@ def test_whole_numbers_give_nearly_what_fp32_gives(k: int, n: int, bias: bool) -
     seen = Activation.unseen(k)
     seen.add(x[0])
 
-    to_whole_numbers(model, {"x": seen}, most=127, tell=lambda _: None)
+    to_int8(model, {"x": seen}, most=127, tell=lambda _: None)
 
     after = run(model, x)
     assert np.abs(after - before).max() < 0.04 * np.abs(before).max()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from ingest.encoder.activations import Activation
+from ingest.encoder.int8 import to_int8
 from ingest.encoder.rewrites import carry_over, settle_attention_biases
-from ingest.encoder.whole_numbers import to_whole_numbers
 from tests.unit.ingest.encoder.graphs import HEADS, WIDTH, inputs, model, run
 
 INNER = 64
@@ -82,7 +82,7 @@ def test_attention_in_whole_numbers_gives_nearly_what_fp32_gives() -> None:
     settle_attention_biases(graph.graph)
     (before,) = run(graph, x)
 
-    to_whole_numbers(graph, watched(graph, x, {}, "x", "a"), most=127, tell=lambda _: None)
+    to_int8(graph, watched(graph, x, {}, "x", "a"), most=127, tell=lambda _: None)
 
     (after,) = run(graph, x)
     assert [one.op_type for one in graph.graph.node].count("MatMulIntegerToFloat") == 4
@@ -93,10 +93,10 @@ def test_a_large_channel_is_carried_over_so_that_the_others_keep_their_precision
     graph, x = feed_forward(large=1.0), inputs()
     (before,) = run(graph, x)
     plain = feed_forward(large=1.0)
-    to_whole_numbers(plain, watched(plain, x, {}, "x", "g"), most=127, tell=lambda _: None)
+    to_int8(plain, watched(plain, x, {}, "x", "g"), most=127, tell=lambda _: None)
 
     limits = carry_over(graph.graph, watched(graph, x, {}, "x", "g"))
-    to_whole_numbers(graph, watched(graph, x, limits, "x", "g"), most=127, tell=lambda _: None)
+    to_int8(graph, watched(graph, x, limits, "x", "g"), most=127, tell=lambda _: None)
 
     (after,) = run(graph, x)
     assert limits["g"] < 0.4 * 20

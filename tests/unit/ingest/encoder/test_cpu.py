@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.encoder.processor import available_cores, keep_to_own_cores, needs_reduced_range, own_cores
+from ingest.encoder.cpu import available_cores, keep_to_own_cores, needs_reduced_range, own_cores
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Finds the products with constant weights in a graph, and stores their weights in blocks."""
+"""Finds the matrix products (matmuls) with constant weights in a graph, and stores their weights in blocks."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Puts products of whole numbers in the place of products with constant weights.
+"""Puts products of whole numbers (int8) in the place of products with constant weights.
 
 Ranges of inputs are constants of the graph, taken from calibration texts: a vector then does not depend on the texts
 beside it, and no pass over the data looks for them.
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ingest.encoder.activations import Activation, Activations, Channels
+from ingest.encoder.gptq import column_scales, round_weights
+from ingest.encoder.matmuls import Product, find_products
 from ingest.encoder.nodes import (
     CONTRIB,
     add_constant,
@@ -24,15 +26,13 @@ from ingest.encoder.nodes import (
     readers_of,
     use_operators,
 )
-from ingest.encoder.products import Product, find_products
-from ingest.encoder.rounding import column_scales, round_weights
 
 _ATTENTION_OPSET = 23  # from here on attention is an operator of ONNX itself
 
 Weights = NDArray[np.float32]
 
 
-def to_whole_numbers(
+def to_int8(
     model: onnx.ModelProto, seen: Activations, *, most: int, even_attention: bool = True, tell: Callable[[str], None]
 ) -> None:
     """Rewrite every product, in place: inputs as uint8, weights as int8 of -most to most, results in fp32.
