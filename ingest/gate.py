@@ -34,7 +34,7 @@ Evaluate = Callable[[Generation], Evaluation]
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question and its answer; `floor` is the least (or most) that passes, as `rule` says."""
+    """One question and its answer; `rule` says in words which values pass."""
 
     name: str
     passed: bool

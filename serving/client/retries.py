@@ -24,7 +24,10 @@ class Retries:
 
 
 def after(hint: str | None, wait: float) -> float:
-    """The server's `Retry-After` in seconds where it is one, bounded; else `wait`."""
+    """The server's `Retry-After` in seconds where it is a number, 30 at most, and `wait` on top of it; else `wait`.
+
+    On top, as clients that were given the same hint would otherwise come back together.
+    """
     if hint is None or not hint.isdigit():
         return wait
     return min(_LONGEST_HINT_SECONDS, float(hint)) + wait

@@ -1,1 +1,1 @@
-"""Commands that need no running server: they open the ledger, the index or a file themselves."""
+"""Commands: some ask the akin that runs, or one made for them; the others open the ledger or a file themselves."""
