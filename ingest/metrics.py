@@ -5,11 +5,9 @@ metrics are values of a process by their nature, so they are defined once, here,
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from typing import TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
@@ -17,7 +15,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ingest.counting import SHARED_FOLDER
-from ingest.index.protocol import Query
 from ingest.traces import span
 
 __all__ = ["CONTENT_TYPE_LATEST", "CollectorRegistry"]
@@ -68,9 +65,6 @@ _COUNTED = (
     EMBEDDED_TOKENS,
 )
 
-C = TypeVar("C")
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
@@ -91,25 +85,6 @@ def described() -> list[Described]:
         labels = tuple(counted._labelnames)  # noqa: SLF001 - the library shows them nowhere else
         found.append(Described(name=name, kind=family.type, labels=labels, means=family.documentation))
     return found
-
-
-def timed_query(method: Callable[[C, Query], T]) -> Callable[[C, Query], T]:
-    """Time a collection's `query` by what it asks with."""
-
-    @wraps(method)
-    def timed(collection: C, query: Query) -> T:
-        with measured("index query", ANN_SECONDS.labels(_kind(query))):
-            return method(collection, query)
-
-    return timed
-
-
-def _kind(query: Query) -> str:
-    if query.exact or query.among is not None:
-        return "exact"
-    if query.text is not None:
-        return "text"
-    return "taste" if query.taste is not None else "words"
 
 
 @contextmanager

@@ -54,7 +54,7 @@ from ingest.index.protocol import (
     Vector,
     point_id,
 )
-from ingest.metrics import timed_query
+from ingest.index.timing import timed_query
 from ingest.page_cache import read_into_page_cache
 
 _CHUNK = 256  # points per call: the binding holds the interpreter for as long as a call takes

@@ -55,7 +55,7 @@ from ingest.index.server_requests import (
     strict_mode,
     using,
 )
-from ingest.metrics import timed_query
+from ingest.index.timing import timed_query
 from ingest.settings import Settings
 
 T = TypeVar("T")
