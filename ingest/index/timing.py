@@ -1,4 +1,4 @@
-"""Questions to an index, timed by what they ask with. Both engines count with it, so that dashboards compare like."""
+"""Questions to an index, timed by what they ask with, alike for every engine."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -18,7 +18,8 @@ from ingest.catalogue import open_catalogue, put_in_order
 from ingest.encoder.library import EncoderLibrary
 from ingest.errors import UnavailableError
 from ingest.index.engines import open_index
-from ingest.index.server import ServerCollection, ServerIndex
+from ingest.index.server import ServerIndex
+from ingest.index.server_collection import ServerCollection
 from ingest.reconcile import sweep
 from ingest.settings import Settings
 from ingest.store.generations import GenerationStore
