@@ -24,11 +24,10 @@ from ingest.page_cache import read_into_page_cache
 
 
 class EdgeIndex:
-    """Collections as folders under `folder`. `search_threads` is per collection; 1 suits the interpreter's lock."""
+    """Collections as folders under `folder`."""
 
-    def __init__(self, folder: Path, *, search_threads: int = 1, min_free_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, *, min_free_bytes: int = 0) -> None:
         self._folder = folder
-        self._search_threads = search_threads
         self._min_free_bytes = min_free_bytes
         self._lock = threading.RLock()
         self._open: dict[str, EdgeCollection] = {}
@@ -47,7 +46,7 @@ class EdgeIndex:
             with translated(f"create the collection {name}"):
                 shutil.rmtree(folder, ignore_errors=True)
                 (folder / "shard").mkdir(parents=True)
-                shard = edge.EdgeShard.create(str(folder / "shard"), configuration(spec, self._search_threads))
+                shard = edge.EdgeShard.create(str(folder / "shard"), configuration(spec))
                 create_payload_indexes(shard, spec)
                 # The spec is written last: a folder without it is no collection yet.
                 write_durably(_spec_path(folder), orjson.dumps(spec_as_json(spec)))
@@ -111,7 +110,7 @@ class EdgeIndex:
                 flush(self._folder)
 
     def _load(self, name: str, spec: CollectionSpec) -> edge.EdgeShard:
-        config = configuration(spec, self._search_threads)
+        config = configuration(spec)
         read_into_page_cache(self._folder / name / "shard")
         try:
             return edge.EdgeShard.load(str(self._folder / name / "shard"), config)

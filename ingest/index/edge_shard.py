@@ -14,6 +14,7 @@ from ingest.items import AttributeType
 
 GRAPH_THRESHOLD = 10_000  # points; under it a scan takes 1 to 2 ms and is exact, so no graph is built
 PAGE = 1_000  # points per call when reading
+_SEARCH_THREADS = 1  # per collection; one suits the interpreter's lock
 EPOCH = "graph-epoch"  # a hyphen: no declared attribute can have this name
 
 _INDEXES: Mapping[AttributeType, Callable[..., Any]] = {
@@ -28,7 +29,7 @@ _INDEXES: Mapping[AttributeType, Callable[..., Any]] = {
 }
 
 
-def configuration(spec: CollectionSpec, search_threads: int) -> edge.EdgeConfig:
+def configuration(spec: CollectionSpec) -> edge.EdgeConfig:
     """How a shard for this collection is made and loaded."""
     kilobytes = GRAPH_THRESHOLD * spec.dimensions * 4 // 1024  # the engine counts vectors by their size
     return edge.EdgeConfig(
@@ -37,7 +38,7 @@ def configuration(spec: CollectionSpec, search_threads: int) -> edge.EdgeConfig:
         sparse_vectors=_sparse_vectors(spec),
         hnsw_config=edge.HnswIndexConfig(m=LINKS, ef_construct=BUILD_EF, full_scan_threshold=max(kilobytes, 1)),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=max(kilobytes, 1), default_segment_number=1),
-        max_search_threads=search_threads,
+        max_search_threads=_SEARCH_THREADS,
         wal_enabled=True,  # also the lock that keeps a second process out
     )
 
