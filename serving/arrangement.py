@@ -9,7 +9,7 @@ from msgspec import structs
 
 from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Vector
-from ingest.settings import FilterLimits
+from ingest.query_settings import FilterLimits
 from ingest.store.ledger import Ledger
 from serving.answers import RecommendedItem
 from serving.candidates import Selection, nearest

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ingest.index.filter_parser import parse_filter
 from ingest.index.filters import And, Filter, Not, Or
 from ingest.items import AttributeType
-from ingest.settings import FilterLimits
+from ingest.query_settings import FilterLimits
 from serving.candidates import Selection
 from serving.request import RELAXED_CAPS, RELAXED_SCORE, RecommendRequest
 

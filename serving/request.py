@@ -8,7 +8,8 @@ from ingest.errors import InvalidInputError
 from ingest.events import Event
 from ingest.index.checks import check_min_score
 from ingest.items import AttributeType, check_id
-from ingest.settings import MOST_EXPLORED, Settings
+from ingest.query_settings import MOST_EXPLORED
+from ingest.settings import Settings
 from serving.answers import check_fields, check_limit, check_share
 from serving.popular import POPULAR
 

@@ -8,7 +8,7 @@ from ingest.errors import InvalidInputError
 from ingest.index.filter_values import Scalar, normal_point, normal_scalar
 from ingest.index.filters import COMPARISONS, And, Exists, Filter, GeoRadius, In, Not, Or, Range
 from ingest.items import AttributeType
-from ingest.settings import FilterLimits
+from ingest.query_settings import FilterLimits
 
 DEFAULT_LIMITS = FilterLimits()
 _RANGE_TYPES = frozenset({AttributeType.INTEGER, AttributeType.FLOAT, AttributeType.DATETIME})

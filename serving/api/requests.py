@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.index.checks import MAX_EXCLUDED
-from ingest.settings import MOST_EXPLORED
+from ingest.query_settings import MOST_EXPLORED
 
 MOST_RETRIED = 10_000
 FieldName = Literal["title", "text", "categories", "attributes"]
