@@ -15,6 +15,7 @@ from ingest.times import format_time, parse_time
 MAX_VALUE = 1e12
 MAX_DWELL_MS = 7 * 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_AHEAD = timedelta(days=1)  # a clock that is further ahead is wrong
 _FIELDS = frozenset({"event_id", "user_id", "item_id", "type", "value", "timestamp", "dwell_ms", "recommendation_id"})
 
 
@@ -34,9 +35,7 @@ class Event(Struct, frozen=True, kw_only=True):
     recommendation_id: str | None = None
 
 
-def parse_event(
-    data: Any, types: Collection[str], *, now: datetime | None, max_future_seconds: float = 86_400
-) -> Event:
+def parse_event(data: Any, types: Collection[str], *, now: datetime | None) -> Event:
     """An event from parsed JSON; null counts as absent. `now` stands in for an absent timestamp (None: leave it so).
 
     An event without an id gets one that follows from its content, so that reading a file twice stores nothing twice.
@@ -49,7 +48,7 @@ def parse_event(
     item_id = check_id(data.get("item_id"), "item_id")
     type_ = _type(data.get("type"), types)
     value = _value(data.get("value"))
-    timestamp = _timestamp(data.get("timestamp"), now, max_future_seconds)
+    timestamp = _timestamp(data.get("timestamp"), now)
     event_id, recommendation_id = data.get("event_id"), data.get("recommendation_id")
     return Event(
         event_id=derived_id(user_id, item_id, type_, value, timestamp)
@@ -98,7 +97,7 @@ def _value(value: Any) -> float | None:
     return float(number) + 0.0  # -0.0 becomes 0.0: equal values must give equal ids
 
 
-def _timestamp(value: Any, now: datetime | None, max_future_seconds: float) -> datetime | None:
+def _timestamp(value: Any, now: datetime | None) -> datetime | None:
     if value is None:
         return now
     try:
@@ -107,7 +106,7 @@ def _timestamp(value: Any, now: datetime | None, max_future_seconds: float) -> d
         raise InvalidInputError("timestamp", f"timestamp {error}", "timestamp") from error
     if timestamp < _EPOCH:
         raise InvalidInputError("timestamp", "timestamp must not lie before 1970", "timestamp")
-    if timestamp - (now or datetime.now(UTC)) > timedelta(seconds=max_future_seconds):
+    if timestamp - (now or datetime.now(UTC)) > _MOST_AHEAD:
         raise InvalidInputError(
             "future_timestamp", "timestamp lies too far in the future; is the clock right?", "timestamp"
         )

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from ingest.store.ledger import Ledger
 from serving.recounted import Recounted
 
-ANSWERS = 10_000  # the latest, over which impressions are counted
+_ANSWERS = 10_000  # the latest, over which impressions are counted
 
 
 class Impressions:

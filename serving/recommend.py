@@ -44,7 +44,6 @@ class Recommender:
         tastes: Tastes | None = None,
         popularity: Popularity | None = None,
         impressions: Impressions | None = None,
-        continuations: Continuations[RecommendRequest] | None = None,
         log: LogWriter | None = None,
     ) -> None:
         self._ledger = ledger
@@ -53,7 +52,7 @@ class Recommender:
         self._tastes = tastes or Tastes(ledger, settings)
         found = popularity or Popularity(ledger, settings)
         self._strategies = Strategies(ledger, settings, found, self._tastes.learned)
-        self._continuations: Continuations[RecommendRequest] = continuations or Continuations()
+        self._continuations = Continuations[RecommendRequest]()
         self._log = log
         self._arranger = Arranger(ledger, impressions or Impressions(ledger), settings.filter_limits)
 
