@@ -209,7 +209,6 @@ def query_services(
             settings=settings,
             ledger=ledger,
             live=live,
-            encoders=catalogue.encoders,
             queue=queue,
             recommender=recommender,
             searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),

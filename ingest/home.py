@@ -23,7 +23,6 @@ class RunningServer:
     """An akin that serves this folder right now."""
 
     url: str
-    process_id: int
     key: str  # whoever may read this folder may do everything with it anyway
     passing: bool = False  # it serves one command and leaves with it
 
@@ -83,7 +82,7 @@ def announce_server(home: Path, url: str, key: str, *, passing: bool = False) ->
     # A name of its own for each process: several may share a folder that only holds their encoders.
     descriptor, unfinished = tempfile.mkstemp(prefix="server-", suffix=".tmp", dir=home)  # readable by its owner only
     with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps({"url": url, "process_id": os.getpid(), "key": key, "passing": passing}))
+        file.write(orjson.dumps({"url": url, "key": key, "passing": passing}))
     Path(unfinished).replace(note)  # in one step: whoever reads it reads all of it
     try:
         yield
@@ -99,7 +98,7 @@ def running_server(home: Path) -> RunningServer | None:
         return None
     except OSError as error:
         raise _unusable(home, error) from error
-    return RunningServer(**found) if is_held(home) else None
+    return RunningServer(url=found["url"], key=found["key"], passing=found["passing"]) if is_held(home) else None
 
 
 def check_made(settings: Settings) -> None:

@@ -30,10 +30,6 @@ class ApiKey:
     created_at: datetime
     revoked_at: datetime | None = None
 
-    def allows(self, scope: Scope) -> bool:
-        """Whether what needs `scope` may be done with this key."""
-        return scope in self.scopes or Scope.ADMIN in self.scopes
-
     def opens_with(self, secret: str) -> bool:
         """Whether this is the key's secret and it was not revoked; takes as long for a wrong one as for a right one."""
         same = hmac.compare_digest(hash_secret(secret), self.secret_hash)

@@ -1,8 +1,8 @@
 """Everything the HTTP API needs, put together by the composition root and handed over as one value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from ingest.encoder.artifact import Manifest
@@ -17,7 +17,7 @@ from ingest.store.records import Generation
 from serving.console.landscape import Cartographer
 from serving.console.overview import Overview
 from serving.keyring import Keyring
-from serving.live import Encoders, LiveIndex
+from serving.live import LiveIndex
 from serving.rate_limits import RateLimits
 from serving.recommend import Recommender
 from serving.search import Searcher
@@ -32,7 +32,6 @@ class Services:
     settings: Settings
     ledger: Ledger
     live: LiveIndex
-    encoders: Encoders
     queue: Queue
     recommender: Recommender
     searcher: Searcher
@@ -45,9 +44,6 @@ class Services:
     progress: Callable[[], BuildProgress | None] = lambda: None  # of the build that this process runs
     manifest: Callable[[str], Manifest | None] = lambda _: None  # of an encoder, by fingerprint; None: not at hand
     local_key: str | None = None  # what commands on this machine show; None: there are none
-    checks: Mapping[str, Callable[[], None]] = field(
-        default_factory=dict
-    )  # more for /readyz; each raises when it fails
 
     @cached_property
     def reads_inline(self) -> bool:

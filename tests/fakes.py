@@ -71,6 +71,19 @@ class FakeEncoders:
 
 
 @dataclass
+class FakeClock:
+    """A clock that moves when told to."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
 class Installation:
     """A real ledger and a real embedded index with a fake encoder; writes are placed at once when told so."""
 
@@ -83,6 +96,7 @@ class Installation:
     live: LiveIndex
     tastes: Tastes
     popularity: Popularity
+    clock: FakeClock  # of what is popular
     log: LogWriter
     recommender: Recommender
     searcher: Searcher
@@ -117,6 +131,7 @@ class Installation:
 
     def add_events(self, events: Sequence[Event]) -> None:
         submit_events(self.ledger, self.settings, events)
+        self.clock.advance(60.0)  # what is popular is counted anew
 
     def place_all(self) -> None:
         while True:
@@ -134,7 +149,6 @@ class Installation:
             "ledger": self.ledger,
             "live": self.live,
             "rate_limits": RateLimits(self.settings),
-            "encoders": self.encoders,
             "queue": self.queue,
             "recommender": self.recommender,
             "searcher": self.searcher,
@@ -195,7 +209,8 @@ def _wired(
     refresh_seconds: float,
 ) -> Installation:
     live = LiveIndex(ledger, index, encoders, refresh_seconds=refresh_seconds)
-    tastes, popularity = Tastes(ledger, settings), Popularity(ledger, settings, seconds=0)
+    clock = FakeClock()
+    tastes, popularity = Tastes(ledger, settings), Popularity(ledger, settings, clock=clock)
     recommender = Recommender(ledger, live, settings, tastes=tastes, popularity=popularity, log=log)
     return Installation(
         settings=settings,
@@ -207,22 +222,10 @@ def _wired(
         live=live,
         tastes=tastes,
         popularity=popularity,
+        clock=clock,
         log=log,
         recommender=recommender,
         searcher=Searcher(ledger, live, settings, tastes=tastes, log=log),
         similar=SimilarItems(ledger, live, settings, tastes=tastes, log=log),
         users=Users(ledger, live, tastes.learned, recommender),
     )
-
-
-@dataclass
-class FakeClock:
-    """A clock that moves when told to."""
-
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds

@@ -97,12 +97,6 @@ class PlacementStore:
         with self._database.write() as connection:
             connection.execute(delete(placements).where(placements.c.generation == generation))
 
-    def present_ids(self, generation: str) -> set[str]:
-        """The ids that should be found in the generation."""
-        query = select(placements.c.item_id).where(placements.c.generation == generation, placements.c.present)
-        with self._database.read() as connection:
-            return set(connection.execute(query).scalars())
-
     def deleted_but_present(self, generation: str) -> list[str]:
         """Ids that the record has deleted and that may still stand in the generation."""
         query = select(items.c.item_id).join(placements, placements.c.item_id == items.c.item_id)

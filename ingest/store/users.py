@@ -40,7 +40,3 @@ class UserStore:
         """Those of the ids that were deleted."""
         with self._database.read() as connection:
             return self._stones.among(connection, user_ids)
-
-    def is_deleted(self, user_id: str) -> bool:
-        """Whether this user was deleted."""
-        return bool(self.deleted([user_id]))

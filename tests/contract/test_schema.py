@@ -80,7 +80,7 @@ def test_what_the_first_release_wrote_is_moved_on_with_its_rows(url: str) -> Non
         assert kept.version == 3
         assert ledger.leases.acquire("x", holder="me", seconds=1) is not None
         ledger.users.delete("Ann")
-        assert ledger.users.is_deleted("Ann")
+        assert ledger.users.deleted(["Ann"])
 
 
 @pytest.mark.parametrize("statement", ["UPDATE alembic_version SET version_num = '9999'"])

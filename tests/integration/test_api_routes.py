@@ -246,18 +246,28 @@ def test_what_was_set_aside_or_refused_is_listed(client):
     is_problem(client.get("/v1/jobs/none"), 404, "not_found")
 
 
+class LedgerAway:
+    """A ledger that answers everything but whether it is there."""
+
+    def __init__(self, ledger):
+        self._ledger = ledger
+
+    def __getattr__(self, name):
+        return getattr(self._ledger, name)
+
+    def ping(self):
+        raise UnavailableError("secret host name")
+
+
 def test_health_and_readiness(akin, client):
     assert client.get("/healthz").json() == {"status": "ok"}
     checks = {"ledger": "ok", "index": "ok", "encoder": "ok", "queue": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "checks": checks}
 
-    def broken():
-        raise UnavailableError("secret host name")
-
-    with TestClient(create_app(akin.services(checks={"broker": broken}))) as limping:
+    with TestClient(create_app(akin.services(ledger=LedgerAway(akin.ledger)))) as limping:
         answer = limping.get("/readyz")
     body = is_problem(answer, 503, "not_ready")
-    assert body["failed"] == ["broker"]
+    assert body["failed"] == ["ledger"]
     assert "secret" not in answer.text
 
 

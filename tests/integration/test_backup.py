@@ -51,7 +51,7 @@ def contents(ledger):
     keys = [(key.key_id, key.secret_hash) for key in ledger.keys.list()]
     items = [row for page in ledger.items.pages() for row in page]
     events = [event for history in ledger.events.histories() for event in history]
-    return items, events, keys, ledger.users.is_deleted("u3"), ledger.items.get("i7")
+    return items, events, keys, ledger.users.deleted(["u3"]), ledger.items.get("i7")
 
 
 @pytest.fixture

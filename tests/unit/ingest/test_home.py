@@ -134,7 +134,7 @@ def test_the_server_is_announced_while_it_runs(tmp_path: Path) -> None:
     with hold_home(tmp_path), announce_server(tmp_path, "http://127.0.0.1:8000", "key"):
         found = running_server(tmp_path)
         assert found is not None
-        assert (found.url, found.process_id) == ("http://127.0.0.1:8000", os.getpid())
+        assert (found.url, found.key) == ("http://127.0.0.1:8000", "key")
 
     assert running_server(tmp_path) is None
 
@@ -143,7 +143,7 @@ def test_another_process_finds_the_server(tmp_path: Path, holder: multiprocessin
     found = running_server(tmp_path)
 
     assert found is not None
-    assert (found.url, found.process_id) == ("http://127.0.0.1:1", holder.pid)
+    assert (found.url, found.key) == ("http://127.0.0.1:1", "key")
 
 
 def test_the_note_of_a_killed_server_misleads_nobody(tmp_path: Path, holder: multiprocessing.Process) -> None:

@@ -4,8 +4,19 @@ import pytest
 
 from ingest.errors import UnavailableError
 from ingest.keys import Scope
-from serving.keyring import ANYBODY, REFRESH_SECONDS, Keyring
+from serving.keyring import ANYBODY, REFRESH_SECONDS, Caller, Keyring
 from tests.fakes import FakeClock
+
+
+def caller(*scopes):
+    return Caller(key_id="k", scopes=frozenset(scopes))
+
+
+def test_admin_includes_the_other_scopes_and_nothing_else_does():
+    assert all(caller(Scope.ADMIN).may(scope) for scope in Scope)
+    assert [scope for scope in Scope if caller(Scope.QUERY).may(scope)] == [Scope.QUERY]
+    assert [scope for scope in Scope if caller(Scope.INGEST).may(scope)] == [Scope.INGEST]
+    assert not any(caller().may(scope) for scope in Scope)
 
 
 @pytest.fixture
