@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 
 from ingest.build import LEAST_ITEMS_FOR_MEAN, Built, build_in_child
 from ingest.encoder.library import EncoderLibrary
-from ingest.errors import AkinError, ConflictError, NotFoundError, SupersededError, UnavailableError
+from ingest.errors import AkinError, ConflictError, SupersededError, UnavailableError
 from ingest.gate import Evaluate, judge
 from ingest.index.protocol import Index
 from ingest.settings import Settings
@@ -127,13 +127,6 @@ class Reindexer:
         self._fence = None  # whoever asks for it may, whichever process it is
         self._switch(generation, report=dict(generation.report))
         return self._ledger.generations.get(name)
-
-    def rollback(self) -> Generation:
-        """Activate the generation that was live before. Raises NotFoundError when there is none."""
-        retired = [g for g in self._ledger.generations.list() if g.state is GenerationState.RETIRED and g.live_at]
-        if not retired:
-            raise NotFoundError("there is no earlier generation to go back to")
-        return self.activate(max(retired, key=lambda g: g.live_at or g.created_at).name)
 
     def discard(self, name: str) -> None:
         """Delete a generation that is not needed any more, and what it stored. Raises NotFoundError, ConflictError."""

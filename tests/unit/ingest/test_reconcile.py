@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from ingest.errors import InvalidInputError, NotFoundError, StorageFullError, UnavailableError
+from ingest.errors import InvalidInputError, StorageFullError, UnavailableError
 from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Query
 from ingest.items import AttributeType, Item
@@ -679,10 +679,9 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def roll_back(self) -> None:
         reindexer = Reindexer(self.akin.settings, self.akin.ledger, self.akin.index, self.akin.encoders, void)
-        try:
-            reindexer.rollback()
-        except NotFoundError:
-            return
+        retired = [g for g in self.akin.ledger.generations.list() if g.state is GenerationState.RETIRED]
+        if retired:
+            reindexer.activate(max(retired, key=lambda g: g.live_at or g.created_at).name)
 
     def drain(self) -> None:
         self.queue.away = False
