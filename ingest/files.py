@@ -112,8 +112,10 @@ def take_items(
     return _report(file, rejects, progress, rows=rows, accepted=accepted, unchanged=unchanged, job_id=job_id)
 
 
-def take_events(ledger: Ledger, settings: Settings, file: FileSource, *, progress: Progress) -> FileReport:
-    """Submit a file's events."""
+def take_events(
+    ledger: Ledger, settings: Settings, file: FileSource, *, progress: Progress, committed: Callable[[], None]
+) -> FileReport:
+    """Submit a file's events. `committed` is called after each commit."""
     rows = accepted = duplicates = 0
     with RejectsFile(file.rejects_path()) as rejects:
         for batch in _batches(file.events(settings, progress), rejects, first=ROWS_PER_COMMIT):
@@ -125,6 +127,7 @@ def take_events(ledger: Ledger, settings: Settings, file: FileSource, *, progres
                 row = batch[error.index]
                 subject = row.value.event_id
                 rejects.write(RowError(position=row.position, subject_id=subject, code=error.code, detail=error.detail))
+            committed()
     return _report(file, rejects, progress, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None)
 
 

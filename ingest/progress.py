@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 stderr = Console(stderr=True)
 
@@ -33,3 +41,18 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
             bars.update(task, completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def share_bar(what: str, whole: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar in per cent; call what it gives with how much of the whole is done, which is None where nobody knows it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr) as bars:
+        task = bars.add_task(what, total=whole)
+        yield lambda done: bars.update(task, completed=done)

@@ -8,7 +8,7 @@ from ingest import readers
 from ingest.errors import HomeInUseError
 from ingest.files import FileReport, FileSource, take_events, take_items
 from ingest.home import is_held
-from ingest.progress import progress_bar, spinner
+from ingest.progress import progress_bar, share_bar, spinner
 from ingest.queue import Queue
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
@@ -59,9 +59,12 @@ def take_items_file(
 
 
 def take_events_file(ledger: Ledger, settings: Settings, source: FileSource) -> FileReport:
-    """Submit a file of events under a spinner."""
-    with spinner("events"):
-        return take_events(ledger, settings, source, progress=readers.Progress())
+    """Submit a file of events under a bar that shows how much of it is read."""
+    progress = readers.Progress()
+    with share_bar("events", readers.file_size_hint(source.source, source.format)) as show:
+        report = take_events(ledger, settings, source, progress=progress, committed=lambda: show(progress.done))
+        show(progress.done)
+    return report
 
 
 def wait_for_quiet(ledger: Ledger) -> None:

@@ -11,6 +11,7 @@ from ingest.errors import InvalidInputError, SettingsError
 from ingest.readers.records import OnColumns, Progress, RawRow, RowError, Source
 from ingest.readers.streams import open_bytes
 
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 _BATCH_ROWS = 1024
 
 
@@ -61,7 +62,7 @@ def _open_parquet(source: Source) -> Iterator[Any]:
 @contextmanager
 def _seekable(source: Source) -> Iterator[BinaryIO]:
     """The file itself, or a temporary copy of what comes compressed or from standard input."""
-    if source != "-" and source.suffix.lower() in {".parquet", ".pq"} and source.is_file():
+    if source != "-" and source.suffix.lower() in PARQUET_SUFFIXES and source.is_file():
         with source.open("rb") as file:
             yield file
         return

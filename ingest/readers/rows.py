@@ -5,7 +5,7 @@ from typing import Literal, cast
 
 from ingest.errors import InvalidInputError
 from ingest.readers.lines import read_csv, read_json_lines
-from ingest.readers.parquet import parquet_rows, read_parquet
+from ingest.readers.parquet import PARQUET_SUFFIXES, parquet_rows, read_parquet
 from ingest.readers.records import OnColumns, Progress, RawRow, Source
 from ingest.readers.streams import open_bytes
 
@@ -68,9 +68,14 @@ def file_format(source: Source, format: str | None = None) -> Format:  # noqa: A
     )
 
 
-def file_size_hint(source: Source) -> int | None:
-    """Rows of a Parquet file, bytes of any other, None for standard input: what `Progress` counts up to."""
-    if source == "-" or not source.is_file():
+def file_size_hint(source: Source, format: str | None = None) -> int | None:  # noqa: A002
+    """What `Progress` counts up to: rows of a Parquet file, bytes of any other; None where only reading it tells."""
+    if source == "-":
         return None
-    plain_parquet = source.suffix.lower() not in _COMPRESSED and file_format(source) == "parquet"
-    return parquet_rows(source) if plain_parquet else source.stat().st_size
+    try:
+        size = source.stat().st_size if source.is_file() else None
+    except OSError:  # whoever reads it is told
+        return None
+    if size is None or file_format(source, format) != "parquet":
+        return size
+    return parquet_rows(source) if source.suffix.lower() in PARQUET_SUFFIXES else None

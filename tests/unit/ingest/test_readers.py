@@ -264,7 +264,9 @@ class TestParquet:
 
     def test_compressed_files_and_rows_to_come_are_known(self, table, file):
         path = table({"item_id": ["1", "2"], "title": ["a", "b"]})
-        assert ids(items(file("b.parquet.gz", gzip.compress(path.read_bytes())))) == {1: "1", 2: "2"}
+        compressed = file("b.parquet.gz", gzip.compress(path.read_bytes()))
+        assert ids(items(compressed)) == {1: "1", 2: "2"}
+        assert file_size_hint(compressed) is None
         progress = Progress()
         items(path, progress=progress)
         assert progress.done == file_size_hint(path) == 2
@@ -321,6 +323,11 @@ def test_standard_input_is_read(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(b'{"item_id": "a", "title": "t"}\n'))))
     assert ids(items("-")) == {1: "a"}
     assert file_size_hint("-") is None
+
+
+def test_the_size_of_a_file_is_told_by_the_format_that_was_named(file):
+    assert file_size_hint(file("nameless", "12345"), "csv") == 5
+    assert file_size_hint(Path("not there"), "csv") is None
 
 
 def test_the_format_may_be_named(file):

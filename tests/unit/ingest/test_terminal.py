@@ -10,7 +10,7 @@ from ingest.errors import HomeInUseError
 from ingest.files import FileReport, FileSource
 from ingest.home import hold_home
 from ingest.queue import NoQueue
-from ingest.terminal import take_items_file
+from ingest.terminal import take_events_file, take_items_file
 from tests.fakes import Installation, installation
 
 PATIENCE = 20.0
@@ -116,3 +116,15 @@ def test_somebody_who_takes_the_folder_first_is_waited_for(akin: Installation, f
     taken(akin, file, start)
 
     assert len(attempts) == 2
+
+
+def test_a_file_of_events_is_read_under_a_bar_of_its_share(
+    akin: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text("user_id,item_id,type\n" + "".join(f"u,{n},view\n" for n in range(3)))
+
+    report = take_events_file(akin.ledger, akin.settings, FileSource(source=path))
+
+    assert report.accepted == 3
+    assert "100%" in capsys.readouterr().err
