@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from html import unescape
 from html.entities import html5
@@ -98,8 +98,12 @@ def render(template: str, item: Describable) -> str:
         values = {name: _as_text(_value(item, name)) for name in names}
         if names and not any(values.values()):
             continue
-        lines.append(_PLACEHOLDER.sub(lambda match, values=values: values[match[1]], line))  # type: ignore[misc]
+        lines.append(_PLACEHOLDER.sub(partial(_value_of, values), line))
     return "\n".join(lines)
+
+
+def _value_of(values: Mapping[str, str], match: re.Match[str]) -> str:
+    return values[match[1]]
 
 
 @lru_cache(maxsize=32)

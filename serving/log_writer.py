@@ -74,4 +74,4 @@ class LogWriter:
                     tidy_at = time.monotonic() + _TIDY_SECONDS
                     self._ledger.recommendations.forget_pages_before(datetime.now(UTC) - PAGES_KEPT)
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever one batch brings
-                logger.error("recommendation log failed", extra={"error": type(error).__name__})  # noqa: TRY400
+                logger.error("recommendation log failed", extra={"error": type(error).__name__})  # noqa: TRY400 - a traceback may name users

@@ -74,7 +74,7 @@ class QuicklyKept(CollectionPersistence):
         self.storage.execute("PRAGMA synchronous=OFF")
 
 
-local_collection.CollectionPersistence = QuicklyKept  # type: ignore[misc]
+local_collection.CollectionPersistence = QuicklyKept
 
 
 class StandIn:

@@ -95,7 +95,7 @@ def _of_broker(broker: str) -> dict[str, Any]:
     }
 
 
-class _AkinQueue(Queue):  # type: ignore[misc]
+class _AkinQueue(Queue):  # type: ignore[misc] # kombu ships no type hints
     """Declares where its dead letters go together with itself: a message without a place to go would vanish."""
 
     def declare(self, nowait: bool = False, channel: Any = None) -> Any:

@@ -93,7 +93,7 @@ def _unreadable(position: int) -> RowError:
 
 
 def _arrow_error() -> type[Exception]:
-    from pyarrow import ArrowException  # noqa: PLC0415
+    from pyarrow import ArrowException  # noqa: PLC0415 - as above
 
     error: type[Exception] = ArrowException
     return error

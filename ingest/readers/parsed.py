@@ -50,7 +50,7 @@ def read_events(
     mapping: EventMapping,
     types: Collection[str],
     *,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,  # noqa: A002 - as above
     progress: Progress | None = None,
 ) -> Iterator[Row[Event] | RowError]:
     """The events of a file, in its order; without a timestamp they have none."""

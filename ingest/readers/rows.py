@@ -49,7 +49,7 @@ def open_rows(
             yield from read_json_lines(stream, max_line_bytes)
 
 
-def file_format(source: Source, format: str | None = None) -> Format:  # noqa: A002
+def file_format(source: Source, format: str | None = None) -> Format:  # noqa: A002 - as above
     """The format that is named, or that the file's name ends in; standard input is JSON Lines unless it is named."""
     if format is not None:
         if format not in _FORMATS.values():
@@ -68,7 +68,7 @@ def file_format(source: Source, format: str | None = None) -> Format:  # noqa: A
     )
 
 
-def file_size_hint(source: Source, format: str | None = None) -> int | None:  # noqa: A002
+def file_size_hint(source: Source, format: str | None = None) -> int | None:  # noqa: A002 - as above
     """What `Progress` counts up to: rows of a Parquet file, bytes of any other; None where only reading it tells."""
     if source == "-":
         return None

@@ -122,7 +122,7 @@ def _decompressed(pieces: Iterator[bytes], kind: bytes, source: Source) -> Itera
 
 
 def _decoder(kind: bytes) -> Any:
-    import zstandard  # noqa: PLC0415
+    import zstandard  # noqa: PLC0415 - as above
 
     if kind == _GZIP:
         return zlib.decompressobj(31)

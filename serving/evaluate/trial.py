@@ -1,7 +1,7 @@
 """A split as numbers: items by their place in a drawn order of the catalogue, users by their place among the asked."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,5 +93,5 @@ def _items_of(events: Sequence[Event], place: Mapping[str, int]) -> dict[str, di
     return found
 
 
-def _array(values: object) -> Integers:
-    return np.array(list(values), dtype=np.int64)  # type: ignore[call-overload]
+def _array(values: Iterable[int | tuple[int, int]]) -> Integers:
+    return np.array(list(values), dtype=np.int64)

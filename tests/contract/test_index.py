@@ -424,7 +424,7 @@ def test_one_invalid_point_leaves_its_batch_wholly_unapplied(collection: Collect
     vectors = given.unit_vectors(600)
     batch = given.points(vectors)
     fields: dict[str, object] = {"item_id": "the bad one", "text": vectors[0], "attributes": {}, **bad}
-    batch.insert(500, Point(**fields))  # type: ignore[arg-type]
+    batch.insert(500, Point(**fields))
 
     with pytest.raises(InvalidInputError, match="the bad one"):
         collection.upsert(batch)

@@ -33,7 +33,7 @@ def poisonous(self: OnnxEncoder, texts: Sequence[str]) -> Any:
 if "FAULT_SKEW_SECONDS" in os.environ:
     time.time = skewed
 if "FAULT_POISON" in os.environ:
-    OnnxEncoder.embed = poisonous  # type: ignore[method-assign]
+    OnnxEncoder.embed = poisonous
 
 if __name__ == "__main__":
     import akin

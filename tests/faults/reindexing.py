@@ -85,7 +85,7 @@ def arm_half_made() -> None:
     """Die between the collection and its spec, as a crash between two requests does."""
     from qdrant_client import QdrantClient
 
-    QdrantClient.update_collection = die  # type: ignore[assignment,method-assign]
+    QdrantClient.update_collection = die
 
 
 class WorkAtOnce:
@@ -123,7 +123,7 @@ class BuildHere:
 def run(environment: Mapping[str, str], point: str | None, *, reindex: bool) -> None:
     """Take the upkeep, begin a generation when asked to, and work until nothing is left to do."""
     os.environ.update(environment)
-    ingest.reindex._Child = BuildHere  # type: ignore[assignment,misc]
+    ingest.reindex._Child = BuildHere
     if point == "collection made, spec not written":
         arm_half_made()
     elif point:

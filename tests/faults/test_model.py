@@ -117,7 +117,7 @@ class Model(RuleBasedStateMachine):
     @rule(ids=some_ids, after=st.integers(0, 3))
     def crash_while_placing(self, ids: list[str], after: int) -> None:
         akin = self.akin
-        dying = Reconciler(akin.settings, akin.ledger, CrashingIndex(akin.index, after), akin.encoders)  # type: ignore[arg-type]
+        dying = Reconciler(akin.settings, akin.ledger, CrashingIndex(akin.index, after), akin.encoders)
         try:
             dying.reconcile(ids)
         except Crash:

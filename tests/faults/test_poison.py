@@ -28,7 +28,7 @@ def test_one_of_256_is_set_aside_and_the_others_are_found(installation: Cluster,
     answer = httpx.post(f"{installation.urls[0]}/v1/items:batch", json={"items": items}, timeout=30).json()
 
     def job() -> dict[str, object]:
-        return httpx.get(f"{installation.urls[0]}/v1/jobs/{answer['job_id']}", timeout=30).json()  # type: ignore[no-any-return]
+        return httpx.get(f"{installation.urls[0]}/v1/jobs/{answer['job_id']}", timeout=30).json()
 
     assert soon(lambda: str(job()["state"]).startswith("done"), 150, every=0.2), (job(), installation.said())
     seconds = time.monotonic() - began

@@ -46,7 +46,7 @@ class SlowEncoder(HashingEncoder):
 
 
 def resources_of(made: Installation) -> Resources:
-    reindexer = Reindexer(made.settings, made.ledger, made.index, made.encoders, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
+    reindexer = Reindexer(made.settings, made.ledger, made.index, made.encoders, lambda _: pytest.fail("not asked"))
     return Resources(
         settings=made.settings,
         ledger=made.ledger,
@@ -104,7 +104,7 @@ def test_what_is_submitted_through_the_queue_is_placed_at_once(akin: Installatio
 
     assert soon(lambda: placed(akin) == {"a", "b"})
     assert time.monotonic() - started < 5
-    assert soon(lambda: akin.ledger.jobs.get(submission.job_id).state == "done")  # type: ignore[union-attr]
+    assert soon(lambda: akin.ledger.jobs.get(submission.job_id).state == "done")
 
     delete_items(akin.ledger, CeleryQueue(app), akin.settings, ["a"])
     assert soon(lambda: placed(akin) == {"b"})

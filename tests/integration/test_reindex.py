@@ -102,7 +102,7 @@ class Akin:
 
 @contextmanager
 def hand_driven(made: Catalogue | Installation, evaluate: Any = equally_good, index: Any = None) -> Iterator[Akin]:
-    reindexer = Reindexer(made.settings, made.ledger, index or made.index, made.encoders, evaluate)  # type: ignore[arg-type]
+    reindexer = Reindexer(made.settings, made.ledger, index or made.index, made.encoders, evaluate)
     try:
         yield Akin(
             settings=made.settings,

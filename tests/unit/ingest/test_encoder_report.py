@@ -59,7 +59,7 @@ def test_an_encoder_is_compared_with_fp32_and_its_worst_categories_are_named(
 ) -> None:
     recipe = read_artifact(default_artifact()).manifest.recipe
     strict = Floor(mean_cosine=1.01, p1_cosine=0.5, neighbour_overlap=0.5)
-    monkeypatch.setitem(RECIPES, recipe, Recipe(name=recipe, storage="int8", floor=strict))  # type: ignore[arg-type]
+    monkeypatch.setitem(RECIPES, recipe, Recipe(name=recipe, storage="int8", floor=strict))
     said: list[str] = []
 
     report = examine_encoder(default_artifact(), films(settings), said.append)

@@ -101,9 +101,9 @@ def test_a_training_that_ends_while_an_item_is_placed_is_not_overwritten(akin: I
     def train_first(points: object) -> None:
         train_live(akin.settings, akin.ledger)
         place_taste(akin.ledger, akin.index)
-        upsert(points)  # type: ignore[arg-type]
+        upsert(points)
 
-    collection.upsert = train_first  # type: ignore[method-assign]
+    collection.upsert = train_first
     akin.add_items([Item(item_id="b", text="another text")])
 
     assert liked_with(akin, "a") == "b"
@@ -124,7 +124,7 @@ def test_a_build_trains_and_carries_the_weights(akin: Installation) -> None:
     generation = akin.ledger.generations.begin(new)
 
     asked_to = akin.settings.model_copy(update={"train_taste": True})
-    build(asked_to, akin.ledger, akin.index, akin.encoders, generation, lambda *_: None)  # type: ignore[arg-type]
+    build(asked_to, akin.ledger, akin.index, akin.encoders, generation, lambda *_: None)
 
     assert liked_with(akin, "a", "second") == "b"
     assert place_taste(akin.ledger, akin.index) == 0, "the live generation waits until the build is done"
