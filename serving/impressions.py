@@ -25,7 +25,7 @@ class Impressions:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counts = Recounted(
-            lambda: ledger.recommendations.impressions(ANSWERS), seconds=seconds, executor=executor, clock=clock
+            lambda: ledger.recommendations.impressions(_ANSWERS), seconds=seconds, executor=executor, clock=clock
         )
 
     def counts(self) -> Mapping[str, int]:
