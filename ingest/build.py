@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from ingest.child import be_a_child_of
+from ingest.chunks import chunks
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
@@ -27,7 +28,6 @@ from ingest.reconcile import (
     words_of,
 )
 from ingest.settings import Settings
-from ingest.store.database import chunks
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.placements import Placement
 from ingest.store.records import Generation

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ingest.chunks import chunks
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Encoder, Vectors
 from ingest.errors import AkinError, InvalidInputError, NotFoundError, UnavailableError
@@ -20,7 +21,6 @@ from ingest.items import AttributeType, AttributeValue, Item, StoredItem
 from ingest.metrics import RECONCILE_SECONDS, RECONCILED, measured
 from ingest.queue import Queue
 from ingest.settings import Settings
-from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from ingest.store.pending import Claim
 from ingest.store.placements import Placement
@@ -235,8 +235,7 @@ def sweep(settings: Settings, ledger: Ledger, queue: Queue) -> int:
     for item_id, attempts in due:
         by_size.setdefault(batch_size(attempts, settings.batch_items), []).append(item_id)
     for size, item_ids in sorted(by_size.items(), reverse=True):
-        for start in range(0, len(item_ids), size):
-            batch = item_ids[start : start + size]
+        for batch in chunks(item_ids, size):
             if not queue.wake(batch):
                 ledger.pending.make_due(batch, due_in=AWAY_SECONDS)
     return len(due)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ingest.chunks import chunks
 from ingest.disk import check_free_space
 from ingest.events import Event
 from ingest.items import Item
 from ingest.queue import Queue
 from ingest.settings import Settings
-from ingest.store.database import chunks
 from ingest.store.items import WriteOutcome
 from ingest.store.ledger import Ledger
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import NO_TASTE, Index
 from ingest.scoring import BlendWeights, all_fixed
 from ingest.settings import Settings
-from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from ingest.store.records import GenerationState
 from ingest.weights import liked_types, usual

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ingest.chunks import chunks
 from ingest.index.protocol import Hit, Query, SparseVector, Vector
-from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from serving.candidates import Selection, nearest
 from serving.live import View

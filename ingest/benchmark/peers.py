@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.chunks import chunks
 from ingest.encoder.artifact import read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.protocol import Vectors
@@ -175,8 +176,7 @@ def _plain(folder: Path, threads: int, count: Count) -> Embed:
 
     def embed(texts: Sequence[str]) -> Vectors:
         order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        batches = [order[first : first + _BATCH] for first in range(0, len(order), _BATCH)]
-        found = np.concatenate([run([texts[row] for row in batch]) for batch in batches])
+        found = np.concatenate([run([texts[row] for row in batch]) for batch in chunks(order, _BATCH)])
         vectors = np.empty_like(found)
         vectors[order] = found
         return vectors

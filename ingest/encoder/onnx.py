@@ -16,6 +16,7 @@ from typing import Self
 
 import numpy as np
 
+from ingest.chunks import chunks
 from ingest.encoder.artifact import Artifact
 from ingest.encoder.batches import Batch, of_equal_length, padded_to_longest
 from ingest.encoder.cpu import available_cores
@@ -124,7 +125,7 @@ class OnnxEncoder:
         Beside a device the next window is tokenized while one is embedded; a CPU has no core to spare for that.
         """
         size = AHEAD if self._padded else len(texts)
-        windows = [texts[first : first + size] for first in range(0, len(texts), size)]
+        windows = list(chunks(texts, size))
         if len(windows) == 1:
             yield self._tokenizer.pieces(texts), len(texts)
             return

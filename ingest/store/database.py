@@ -5,12 +5,11 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zlib import crc32
 
 from sqlalchemy import URL, Connection, Table, create_engine, event, func, make_url, select
@@ -22,13 +21,10 @@ from sqlalchemy.types import BigInteger
 
 from ingest.errors import DamagedLedgerError, SettingsError, UnavailableError
 
-T = TypeVar("T")
-
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
 _LOCKED_SECONDS = 30  # how long SQLite waits for another writer
 _DAMAGED = ("malformed", "not a database")  # how SQLite says it
-IDS_PER_STATEMENT = 1_000  # well under SQLite's and PostgreSQL's limits on bound parameters
 ROWS_PER_COMMIT = 500  # of what a training writes, so that others write in between
 
 
@@ -57,13 +53,6 @@ def microseconds(moment: datetime) -> int:
 def moment(microseconds_: int) -> datetime:
     """The aware UTC datetime of that many microseconds since 1970."""
     return datetime.fromtimestamp(microseconds_ / 1_000_000, tz=UTC)
-
-
-def chunks(values: Iterable[T], size: int = IDS_PER_STATEMENT) -> Iterator[list[T]]:
-    """Cut into lists of at most `size`."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 class Database:

@@ -12,7 +12,8 @@ import orjson
 from sqlalchemy import BigInteger, Connection, LargeBinary, Table, delete, func, select, text
 from sqlalchemy.dialects import postgresql
 
-from ingest.store.database import Database, chunks
+from ingest.chunks import chunks
+from ingest.store.database import Database
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, meta, metadata
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, distinct, func, literal, select, tuple_
 
+from ingest.chunks import chunks
 from ingest.events import Event
 from ingest.scoring import MOST_RANKED, present_rank
-from ingest.store.database import Database, chunks, microseconds, moment
+from ingest.store.database import Database, microseconds, moment
 from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
 from ingest.store.tables import events, items, placements

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
+from ingest.chunks import chunks
 from ingest.items import Item, StoredItem, item_from_json, item_to_json
-from ingest.store.database import Database, chunks, moment, now
+from ingest.store.database import Database, moment, now
 from ingest.store.learned import forget_rarities
 from ingest.store.pending import PendingStore
 from ingest.store.tables import items, set_aside

@@ -8,7 +8,8 @@ from datetime import datetime
 import orjson
 from sqlalchemy import bindparam, delete, func, select, update
 
-from ingest.store.database import Database, chunks, microseconds, moment, now
+from ingest.chunks import chunks
+from ingest.store.database import Database, microseconds, moment, now
 from ingest.store.pending import set_aside_record
 from ingest.store.prepared import Prepared, PreparedMany
 from ingest.store.records import Job, LoggedRecommendation, Reject

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import orjson
 from sqlalchemy import Connection, delete, select
 
+from ingest.chunks import chunks
 from ingest.scoring import BlendWeights
-from ingest.store.database import ROWS_PER_COMMIT, Database, chunks, now
+from ingest.store.database import ROWS_PER_COMMIT, Database, now
 from ingest.store.tables import meta, rarities
 from ingest.store.taste import alive_among
 from ingest.weights import Usual

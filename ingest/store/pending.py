@@ -19,7 +19,8 @@ from sqlalchemy import (
     update,
 )
 
-from ingest.store.database import Database, chunks, moment, now
+from ingest.chunks import chunks
+from ingest.store.database import Database, moment, now
 from ingest.store.prepared import Prepared
 from ingest.store.records import SetAside
 from ingest.store.tables import items, pending, placements, set_aside

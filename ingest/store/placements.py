@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, delete, exists, func, select, update
 
+from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
-from ingest.store.database import Database, chunks
+from ingest.store.database import Database
 from ingest.store.pending import PendingStore, in_turn
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, items, pending, placements, vectors

@@ -8,9 +8,10 @@ import orjson
 from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, select
 
+from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import SparseVector
-from ingest.store.database import ROWS_PER_COMMIT, Database, chunks, now
+from ingest.store.database import ROWS_PER_COMMIT, Database, now
 from ingest.store.prepared import PreparedIn
 from ingest.store.tables import items, meta, placements, positions, taste, vectors
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
 
-from ingest.store.database import Database, chunks
+from ingest.chunks import chunks
+from ingest.store.database import Database
 from ingest.store.prepared import PreparedIn
 from ingest.store.tables import meta, tombstones
 

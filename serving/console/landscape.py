@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import eigsh
 
+from ingest.chunks import chunks
 from ingest.index.protocol import Collection
 from ingest.store.ledger import Ledger
 from serving.live import LiveIndex, View
@@ -104,8 +105,8 @@ def _directions(products: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _vectors(collection: Collection) -> dict[str, NDArray[np.float32]]:
-    ids = iter(sorted(islice(collection.ids(), MOST_ITEMS)))
+    ids = sorted(islice(collection.ids(), MOST_ITEMS))
     found: dict[str, NDArray[np.float32]] = {}
-    while page := list(islice(ids, _PAGE)):
+    for page in chunks(ids, _PAGE):
         found.update(collection.vectors(page))
     return found

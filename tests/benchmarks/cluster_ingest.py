@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from ingest.chunks import chunks
 from ingest.encoder.artifact import read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.store.ledger import open_ledger
@@ -102,8 +103,7 @@ def ingest_rate(kind: str, some: list[str]) -> float:
 
 def put(url: str, some: list[str], prefix: str) -> None:
     with httpx.Client(base_url=url, timeout=60) as client:
-        for start in range(0, len(some), 500):
-            page = enumerate(some[start : start + 500], start)
+        for page in chunks(enumerate(some), 500):
             items = [{"item_id": f"{prefix}{k}", "text": text} for k, text in page]
             client.post("/v1/items:batch", json={"items": items}).raise_for_status()
 
