@@ -118,7 +118,7 @@ class Reconciler:
             generation_names=frozenset(generation.name for generation in generations),
             lease=claim.lease,
         )
-        self._ledger.pending.stands_aside(claim, reasons)
+        self._ledger.pending.put_aside(claim, reasons)
         self._ledger.pending.release(claim.lease, due_in=0, forgive=False)
         for item_id, why in reasons.items():
             logger.warning("item set aside", extra={"item_id": item_id, "reason": why})

@@ -128,7 +128,7 @@ def place_taste(ledger: Ledger, index: Index) -> int:
             count += len(some)
         ledger.taste.note_placed(generation.name, until, known=[g.name for g in generations])
     if count:
-        ledger.placements.recorded += 1  # whoever keeps what it read of the index, reads it again
+        ledger.placements.note_index_changed()
     return count
 
 

@@ -182,7 +182,7 @@ class PendingStore:
         with self._database.read() as connection:
             return frozenset(row[0] for row in _REMOVALS.rows(connection, {}))
 
-    def stands_aside(self, claim: Claim, reasons: dict[str, str]) -> None:
+    def put_aside(self, claim: Claim, reasons: dict[str, str]) -> None:
         """Set items aside with a reason each, unless they changed since the claim was made."""
         if not reasons:
             return

@@ -32,7 +32,7 @@ class PlacementStore:
 
     def __init__(self, database: Database, pending_store: PendingStore) -> None:
         self._database = database
-        self.recorded = 0  # how often this process has recorded placements: while it stands still, so do they
+        self.recorded = 0  # how often this process has changed the index: while it stands still, so does that
         self._pending = pending_store
 
     def of(self, generation: str, item_ids: Iterable[str]) -> dict[str, Placement]:
@@ -84,9 +84,14 @@ class PlacementStore:
                 values = {"leased_until": 0, "lease": None, "due_at": 0}
                 connection.execute(update(pending).where(pending.c.item_id.in_(again)).values(values))
             # Past the end of our lease somebody else may have struck them off, before we overwrote what he placed.
+            # Their job went with the row and counts them as done; the lease stands in for it, as one nobody asks for.
             self._pending.ensure(connection, sorted(moved_on), job_id=lease)
         self.recorded += 1
         return sorted(unfinished)
+
+    def note_index_changed(self) -> None:
+        """Count what was written to the index and is no placement: whoever keeps what it read there reads it again."""
+        self.recorded += 1
 
     def record_built(self, placed: Sequence[Placement]) -> None:
         """Write down what a build put into a generation that does not receive live writes yet."""

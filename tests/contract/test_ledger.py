@@ -514,7 +514,7 @@ def test_what_is_missing_in_a_generation_becomes_pending_and_nothing_else(ledger
     delete(ledger, "deleted before")
     place(ledger, ["deleted before"], "other")
     claim = ledger.pending.claim(["aside"], lease="l", seconds=60)
-    ledger.pending.stands_aside(claim, {"aside": "why"})
+    ledger.pending.put_aside(claim, {"aside": "why"})
     everything_else = ["placed", "stale", "deleted", "deleted, gone", "deleted before"]
     assert place(ledger, everything_else, "g") == []
     write(ledger, item("stale", "new"))
@@ -604,7 +604,7 @@ def test_an_item_is_set_aside_with_its_reason_and_can_be_retried(ledger: Ledger)
     ledger.jobs.grow(job, 2)
     claim = ledger.pending.claim(["bad", "good"], lease="l", seconds=60)
 
-    ledger.pending.stands_aside(claim, {"bad": "it cannot be embedded"})
+    ledger.pending.put_aside(claim, {"bad": "it cannot be embedded"})
 
     [aside] = ledger.pending.set_aside()
     assert (aside.item_id, aside.version, aside.reason, aside.attempts) == ("bad", 1, "it cannot be embedded", 1)
@@ -621,7 +621,7 @@ def test_an_item_is_set_aside_with_its_reason_and_can_be_retried(ledger: Ledger)
 
 def test_named_items_are_retried_alone(ledger: Ledger) -> None:
     write(ledger, item("a"), item("b"))
-    ledger.pending.stands_aside(ledger.pending.claim(["a", "b"], lease="l", seconds=60), {"a": "why", "b": "why"})
+    ledger.pending.put_aside(ledger.pending.claim(["a", "b"], lease="l", seconds=60), {"a": "why", "b": "why"})
 
     assert ledger.pending.retry(["a"]) == 1
 
@@ -634,7 +634,7 @@ def test_an_item_that_changed_meanwhile_is_not_set_aside(ledger: Ledger, change:
     claim = ledger.pending.claim(["a"], lease="l", seconds=60)
     _ = write(ledger, item("a", "good")) if change == "write" else delete(ledger, "a")
 
-    ledger.pending.stands_aside(claim, {"a": "it cannot be embedded"})
+    ledger.pending.put_aside(claim, {"a": "it cannot be embedded"})
 
     assert ledger.pending.set_aside() == []
     assert ledger.pending.count() == 1
@@ -643,7 +643,7 @@ def test_an_item_that_changed_meanwhile_is_not_set_aside(ledger: Ledger, change:
 @pytest.mark.parametrize("change", ["write", "delete"])
 def test_a_change_brings_back_what_was_set_aside(ledger: Ledger, change: str) -> None:
     write(ledger, item("a", "bad"))
-    ledger.pending.stands_aside(ledger.pending.claim(["a"], lease="l", seconds=60), {"a": "why"})
+    ledger.pending.put_aside(ledger.pending.claim(["a"], lease="l", seconds=60), {"a": "why"})
 
     _ = write(ledger, item("a", "good")) if change == "write" else delete(ledger, "a")
 
@@ -669,7 +669,7 @@ def test_a_job_counts_what_is_placed_and_what_failed(ledger: Ledger) -> None:
     assert standing() == ("queued", 3, 0, 0)
     place(ledger, ["a"], "g")
     assert standing() == ("running", 3, 1, 0)
-    ledger.pending.stands_aside(ledger.pending.claim(["b"], lease="l", seconds=60), {"b": "why"})
+    ledger.pending.put_aside(ledger.pending.claim(["b"], lease="l", seconds=60), {"b": "why"})
     assert standing() == ("running", 3, 1, 1)
     place(ledger, ["c"], "g")
     assert standing() == ("done_with_errors", 3, 2, 1)

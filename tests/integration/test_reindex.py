@@ -385,7 +385,7 @@ def test_too_many_set_aside_refuse(tmp_path: Path) -> None:
         akin.put(*some_items(30))
         akin.ledger.items.write([item("bad", "bad")], job_id="j", revive=False, due_in=60)
         claim = akin.ledger.pending.claim(["bad"], lease="l", seconds=60)
-        akin.ledger.pending.stands_aside(claim, {"bad": "why"})
+        akin.ledger.pending.put_aside(claim, {"bad": "why"})
         made.begin_next("next", HashingEncoder())
 
         akin.finish()

@@ -149,7 +149,7 @@ def test_a_first_generation_is_not_compared(tmp_path: Path) -> None:
 
 def set_aside(akin: Installation, *item_ids: str) -> None:
     claim = akin.ledger.pending.claim(item_ids, lease="l", seconds=60)
-    akin.ledger.pending.stands_aside(claim, dict.fromkeys(item_ids, "why"))
+    akin.ledger.pending.put_aside(claim, dict.fromkeys(item_ids, "why"))
 
 
 def test_too_many_items_set_aside_are_refused(tmp_path: Path) -> None:
