@@ -5,31 +5,23 @@ child reads the ledger, embeds what is not remembered, learns item-item weights 
 collection, closes it, and says so.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 import numpy as np
 
 from ingest.child import be_a_child_of
 from ingest.chunks import chunks
+from ingest.documents import Document, document, embedded, placement_of, point_of
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
 from ingest.index.engines import open_index
-from ingest.index.protocol import Collection, Index, Point, SparseVector
-from ingest.reconcile import (
-    Document,
-    centred,
-    collection_spec,
-    declared_attributes,
-    document,
-    embed_each,
-    words_of,
-)
+from ingest.index.protocol import Index
+from ingest.index.spec import collection_spec
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger
-from ingest.store.placements import Placement
 from ingest.store.records import Generation
 from ingest.train import TextPages, train_taste
 
@@ -62,6 +54,7 @@ def build(
     if not settings.embedded:
         return Built(items=total, mean=_sampled_mean(settings, ledger, encoders, generation, tell))
     mean = _embed_all(settings, ledger, encoders, generation, lambda done: tell("embedding", done, total))
+    generation = replace(generation, mean=mean)
     if settings.train_taste:
         tell("learning", 0, total)
         train_taste(settings, ledger, _texts(settings, ledger, generation))
@@ -72,11 +65,17 @@ def build(
         tastes = ledger.taste.weights([d.item.item_id for d in ready])
         collection.upsert(
             [
-                _point(d, vectors[d.content_hash], mean, generation, tastes.get(d.item.item_id), collection)
+                point_of(
+                    d,
+                    vectors[d.content_hash],
+                    generation,
+                    taste=tastes.get(d.item.item_id),
+                    average_length=collection.average_length,
+                )
                 for d in ready
             ]
         )
-        ledger.placements.record_built([_placement(d, generation) for d in ready])
+        ledger.placements.record_built([placement_of(d, generation) for d in ready])
         placed += len(ready)
         tell("placing", placed, total)
     ledger.taste.note_placed(generation.name, learned, known=[g.name for g in ledger.generations.list()])
@@ -112,9 +111,7 @@ def _embed_all(
     count = done = 0
     for documents in _pages(settings, ledger):
         hashes = [d.content_hash for d in documents]
-        vectors: dict[str, Vectors] = {}
-        for some in chunks(documents, settings.batch_items):
-            vectors |= _vectors(ledger, encoders, generation, some)
+        vectors, _ = embedded(ledger, encoders, generation.fingerprint, documents, keep_every=settings.batch_items)
         for content_hash in hashes:
             if content_hash in vectors:
                 total += vectors[content_hash]
@@ -135,7 +132,8 @@ def _sampled_mean(
         return None
     total, count = np.zeros(generation.dimensions, dtype=np.float64), 0
     for some in chunks(documents, settings.batch_items):
-        for vector in _vectors(ledger, encoders, generation, some).values():
+        vectors, _ = embedded(ledger, encoders, generation.fingerprint, some, keep_every=settings.batch_items)
+        for vector in vectors.values():
             total += vector
             count += 1
         tell("embedding", count, len(documents))
@@ -157,47 +155,7 @@ def _aside(ledger: Ledger) -> set[tuple[str, int]]:
     return {(s.item_id, s.version) for s in ledger.pending.set_aside(limit=1_000_000)}
 
 
-def _vectors(
-    ledger: Ledger, encoders: EncoderLibrary, generation: Generation, documents: Sequence[Document]
-) -> dict[str, Vectors]:
-    """Vectors by content hash, embedded and remembered where they are not known."""
-    known = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
-    unknown = list({d.content_hash: d for d in documents if d.content_hash not in known}.values())
-    if unknown:
-        embedded, _ = embed_each(encoders.get(generation.fingerprint), unknown)
-        ledger.placements.keep_vectors(generation.fingerprint, embedded)
-        known |= embedded
-    return known
-
-
 def _texts(settings: Settings, ledger: Ledger, generation: Generation) -> TextPages:
     for documents in _pages(settings, ledger):
         vectors = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
         yield [(d.item.item_id, vectors.get(d.content_hash)) for d in documents]
-
-
-def _point(
-    d: Document,
-    vector: Vectors,
-    mean: Vectors | None,
-    generation: Generation,
-    taste: SparseVector | None,
-    collection: Collection,
-) -> Point:
-    return Point(
-        item_id=d.item.item_id,
-        text=centred(vector, mean),
-        attributes=declared_attributes(d.item, generation.attributes),
-        taste=taste,
-        words=words_of(d, collection.average_length),
-    )
-
-
-def _placement(d: Document, generation: Generation) -> Placement:
-    return Placement(
-        generation=generation.name,
-        item_id=d.item.item_id,
-        version=d.version,
-        content_hash=d.content_hash,
-        present=True,
-    )

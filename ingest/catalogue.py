@@ -11,7 +11,8 @@ from ingest.errors import ConflictError, NotFoundError
 from ingest.home import hold_home
 from ingest.index.engines import open_index
 from ingest.index.protocol import Index, UnreadableCollectionError
-from ingest.reconcile import Reconciler, collection_spec
+from ingest.index.spec import collection_spec
+from ingest.reconcile import Reconciler
 from ingest.reindex import configured_encoder
 from ingest.settings import Settings
 from ingest.store.generations import NewGeneration

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ingest.documents import centred
 from ingest.errors import NotFoundError
 from ingest.items import Item
-from ingest.reconcile import centred
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.residue import places_in_file

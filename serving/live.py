@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeVar
 
+from ingest.documents import centred
 from ingest.encoder.protocol import Encoder
 from ingest.errors import NotFoundError, UnavailableError
 from ingest.index.protocol import Collection, Index, Vector
-from ingest.reconcile import centred
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.documents import declared_attributes
 from ingest.errors import InvalidInputError
 from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Hit, NoWordsError
 from ingest.items import StoredItem, check_id
-from ingest.reconcile import declared_attributes
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.words import query_words

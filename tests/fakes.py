@@ -1,7 +1,7 @@
 """Stand-ins for what is slow or outside: an encoder that hashes words, and a whole installation in a folder."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,26 @@ class HashingEncoder:
         return np.random.default_rng(int.from_bytes(digest[:8], "little")).standard_normal(self.dimensions)
 
 
+class RecordingEncoder(HashingEncoder):
+    """Remembers what it embedded, and does on the way what a test asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[str]] = []
+        self.before: Callable[[], None] = lambda: None
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self.calls.append(list(texts))
+        self.before()
+        if any("untokenizable" in text for text in texts):
+            raise ValueError("the tokenizer failed")
+        return super().embed(texts)
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for call in self.calls for text in call]
+
+
 @dataclass
 class FakeEncoders:
     """An encoder library that holds what it is given."""
@@ -81,6 +101,21 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+@dataclass
+class RecordingQueue:
+    """Keeps every message; takes none while it is away."""
+
+    messages: list[list[str]] = field(default_factory=list)
+    away: bool = False
+
+    def wake(self, item_ids: Sequence[str]) -> bool:
+        if not self.away:
+            self.messages.append(list(item_ids))
+        return not self.away
+
+    def ping(self) -> None: ...
 
 
 @dataclass

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ingest.documents import centred, document
 from ingest.index.engines import open_index
 from ingest.items import Item
-from ingest.reconcile import centred, document
 from ingest.settings import Settings
 from ingest.store.ledger import open_ledger
 

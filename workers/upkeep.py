@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ingest.errors import AkinError, SupersededError
-from ingest.reconcile import sweep
 from ingest.store.leases import TRAINING, UPKEEP, Fence, LeaseStore
+from ingest.sweep import sweep
 from workers.app import CeleryQueue
 from workers.resources import Resources
 

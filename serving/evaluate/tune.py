@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.catalogue import Catalogue
+from ingest.documents import embedded
 from ingest.encoder.protocol import Vectors
 from ingest.files import FileSource
-from ingest.reconcile import embed_each
 from ingest.reindex import configured_encoder
 from ingest.settings import Settings
 from serving.evaluate.experiment import read_events
@@ -98,15 +98,10 @@ def print_tuning(found: Tuning, console: Console) -> None:
 def _embed(catalogue: Catalogue, bars: Bars) -> None:
     fingerprint, _ = configured_encoder(catalogue.settings, catalogue.ledger, catalogue.encoders)
     total = catalogue.ledger.items.count()
-    vectors = catalogue.ledger.placements
     with bars("items embedded") as show:
         done = 0
         for page in documents(catalogue):
-            known = vectors.vectors(fingerprint, [one.content_hash for one in page])
-            unknown = {one.content_hash: one for one in page if one.content_hash not in known}
-            if unknown:
-                embedded, _ = embed_each(catalogue.encoders.get(fingerprint), list(unknown.values()))
-                vectors.keep_vectors(fingerprint, embedded)
+            embedded(catalogue.ledger, catalogue.encoders, fingerprint, page)
             done += len(page)
             show(done, total)
 

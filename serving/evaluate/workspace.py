@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ingest.catalogue import Catalogue, open_catalogue
+from ingest.documents import Document, document
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
 from ingest.events import Event
 from ingest.files import FileSource, take_items
 from ingest.queue import NoQueue
 from ingest.readers import Progress
-from ingest.reconcile import Document, document
 from ingest.reindex import Reindexer, configured_encoder
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ingest.documents import centred, document
 from ingest.encoder.artifact import read_artifact
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.files import file_source
@@ -23,7 +24,6 @@ from ingest.index.filters import Filter, Range
 from ingest.index.protocol import Collection, CollectionSpec, Point, Query
 from ingest.items import AttributeType
 from ingest.readers import Progress, RowError
-from ingest.reconcile import centred, document
 from ingest.settings import Settings
 from tests.artifacts import default_artifact
 from tests.reference import BOOK_ATTRIBUTES, MAPPINGS, MOVIE_ATTRIBUTES, reference_data

@@ -22,11 +22,11 @@ import numpy as np
 
 from akin import worker
 from ingest.catalogue import open_catalogue
+from ingest.documents import document
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import Collection, Query
 from ingest.items import Item
 from ingest.queue import NoQueue
-from ingest.reconcile import document
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.submit import submit_items

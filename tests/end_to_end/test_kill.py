@@ -24,8 +24,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ingest.documents import document
 from ingest.items import Item
-from ingest.reconcile import document
 from ingest.settings import Settings
 from tests.artifacts import default_artifact
 from tests.final_state import check_final_state

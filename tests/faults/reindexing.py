@@ -20,12 +20,12 @@ from ingest.errors import UnavailableError
 from ingest.index.engines import open_index
 from ingest.index.server import ServerIndex
 from ingest.index.server_collection import ServerCollection
-from ingest.reconcile import sweep
 from ingest.settings import Settings
 from ingest.store.generations import GenerationStore
 from ingest.store.leases import UPKEEP
 from ingest.store.ledger import open_ledger
 from ingest.store.placements import PlacementStore
+from ingest.sweep import sweep
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from ingest.errors import (
 )
 from ingest.events import Event
 from ingest.home import hold_home
+from ingest.index.spec import collection_spec
 from ingest.items import Item
 from ingest.keys import Scope
 from ingest.queue import NoQueue
-from ingest.reconcile import collection_spec
 from ingest.settings import Settings
 from ingest.store.ledger import open_ledger
 from ingest.submit import delete_items, submit_events, submit_items

@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 
 from ingest.catalogue import Catalogue, open_catalogue
+from ingest.documents import centred, document
 from ingest.errors import ArtifactError, ConflictError, NotFoundError, UnavailableError
 from ingest.index.edge import EdgeIndex
 from ingest.index.protocol import CollectionSpec, Hit, NoWordsError, Query
 from ingest.items import Item
-from ingest.reconcile import Reconciler, centred, document, sweep
+from ingest.reconcile import Reconciler
 from ingest.reindex import Reindexer
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, GenerationState
 from ingest.submit import delete_items, submit_items
+from ingest.sweep import sweep
 from ingest.words import query_words
 from tests.artifacts import default_artifact
 from tests.fakes import HashingEncoder, Installation, installation

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +20,14 @@ from ingest.errors import InvalidInputError, StorageFullError, UnavailableError
 from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Query
 from ingest.items import AttributeType, Item
-from ingest.reconcile import (
-    AWAY_SECONDS,
-    MAX_ATTEMPTS,
-    MESSAGES_WAITING,
-    Reconciled,
-    Reconciler,
-    batch_size,
-    centred,
-    sweep,
-)
+from ingest.reconcile import MAX_ATTEMPTS, Reconciled, Reconciler
 from ingest.reindex import Reindexer
 from ingest.store.records import GenerationState, SetAside
 from ingest.submit import submit_items
+from ingest.sweep import sweep
 from ingest.text import render
 from ingest.words import query_words
-from tests.fakes import HashingEncoder, Installation, installation
-
-
-class RecordingEncoder(HashingEncoder):
-    """Remembers what it embedded, and does on the way what a test asks for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[list[str]] = []
-        self.before: Callable[[], None] = lambda: None
-
-    def embed(self, texts: Sequence[str]) -> Any:
-        self.calls.append(list(texts))
-        self.before()
-        if any("untokenizable" in text for text in texts):
-            raise ValueError("the tokenizer failed")
-        return super().embed(texts)
-
-    @property
-    def texts(self) -> list[str]:
-        return [text for call in self.calls for text in call]
+from tests.fakes import HashingEncoder, Installation, RecordingEncoder, RecordingQueue, installation
 
 
 @dataclass
@@ -86,21 +58,6 @@ class FaultyCollection:
 
     def delete(self, item_ids: Sequence[str]) -> None:
         self.collection.delete(item_ids)
-
-
-@dataclass
-class RecordingQueue:
-    """Keeps every message; takes none while it is away."""
-
-    messages: list[list[str]] = field(default_factory=list)
-    away: bool = False
-
-    def wake(self, item_ids: Sequence[str]) -> bool:
-        if not self.away:
-            self.messages.append(list(item_ids))
-        return not self.away
-
-    def ping(self) -> None: ...
 
 
 @pytest.fixture
@@ -247,15 +204,6 @@ def test_without_a_live_generation_items_stay_pending(tmp_path: Path) -> None:
         assert akin.ledger.pending.due(10, put_off=0) == [("a", 0)]
 
 
-def test_vectors_are_centred_on_the_mean_of_their_generation() -> None:
-    mean = np.array([0.5, 0.0], dtype=np.float32)
-    vector = np.array([0.5, 0.5], dtype=np.float32)
-
-    assert np.allclose(centred(vector, mean), [0, 1])
-    assert np.array_equal(centred(vector, None), vector)
-    assert np.array_equal(centred(mean, mean), mean)  # no direction is left: better the old one than NaN
-
-
 # --- Bad items ----------------------------------------------------------------------------------------------------------
 
 
@@ -300,11 +248,6 @@ def test_what_was_set_aside_is_placed_once_its_text_is_mended(akin: Installation
 
 
 # --- Lost workers -------------------------------------------------------------------------------------------------------
-
-
-def test_batches_are_bisected_after_two_losses() -> None:
-    assert [batch_size(attempts, 256) for attempts in range(6)] == [256, 256, 16, 1, 1, 1]
-    assert [batch_size(attempts, 1) for attempts in range(4)] == [1, 1, 1, 1]
 
 
 def test_an_item_that_kills_its_workers_is_set_aside_after_four_and_harms_nobody_else(tmp_path: Path) -> None:
@@ -496,35 +439,7 @@ def test_work_that_took_longer_than_its_lease_writes_nothing(tmp_path: Path, enc
         assert akin.ledger.pending.count() == 1
 
 
-# --- The sweep and the disk ---------------------------------------------------------------------------------------------
-
-
-def test_the_sweep_asks_for_what_no_message_reached(akin: Installation) -> None:
-    queue = RecordingQueue(away=True)
-    ids = [f"i{n}" for n in range(300)]
-    submit_items(akin.ledger, queue, akin.settings, list(map(item, ids)))
-    assert sweep(akin.settings, akin.ledger, queue) == 300
-    assert sweep(akin.settings, akin.ledger, queue) == 0  # the broker is away, and not asked again at once
-
-    queue.away = False
-    time.sleep(AWAY_SECONDS)
-    assert sweep(akin.settings, akin.ledger, queue) == 300
-
-    assert [len(batch) for batch in queue.messages] == [akin.settings.batch_items, 300 - akin.settings.batch_items]
-    assert sorted(i for batch in queue.messages for i in batch) == sorted(ids)
-    assert sweep(akin.settings, akin.ledger, queue) == 0  # the messages are on their way
-
-
-def test_the_sweep_sends_no_more_than_a_queue_full_of_messages(tmp_path: Path, encoder: RecordingEncoder) -> None:
-    with installation(tmp_path, encoder=encoder, batch_items=2) as akin:
-        queue = RecordingQueue()
-        submit(akin, *(item(f"i{n}") for n in range(3 * MESSAGES_WAITING)))
-        akin.ledger.pending.make_due()
-
-        while sweep(akin.settings, akin.ledger, queue):
-            pass
-
-        assert len(queue.messages) == MESSAGES_WAITING
+# --- The disk -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_full_disk_refuses_before_anything_is_written(tmp_path: Path, akin: Installation) -> None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.documents import declared_attributes
 from ingest.events import Event
 from ingest.index.filter_parser import parse_filter
 from ingest.index.filters import matches
 from ingest.items import Item
-from ingest.reconcile import declared_attributes
 from ingest.train import place_taste, train_live
 from serving.inline_history import parse_inline_history
 from serving.request import STRATEGIES, BoostedItems, RecommendRequest
