@@ -5,7 +5,7 @@ child reads the ledger, embeds what is not remembered, learns item-item weights 
 collection, closes it, and says so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
@@ -103,22 +103,36 @@ def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: 
         pipe.send(("failed", str(error)))
 
 
+class _Mean:
+    """The mean over items, one by one; of items that share a text each counts."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._total = np.zeros(dimensions, dtype=np.float64)
+        self._count = 0
+
+    def add(self, documents: Sequence[Document], vectors: Mapping[str, Vectors]) -> None:
+        """Count those that could be embedded; the vectors are by content hash."""
+        for d in documents:
+            if d.content_hash in vectors:
+                self._total += vectors[d.content_hash]
+                self._count += 1
+
+    def value(self) -> Vectors | None:
+        """`(dimensions,) float32`; None where too few were counted."""
+        return (self._total / self._count).astype(np.float32) if self._count >= LEAST_ITEMS_FOR_MEAN else None
+
+
 def _embed_all(
     settings: Settings, ledger: Ledger, encoders: EncoderLibrary, generation: Generation, tell: Callable[[int], None]
 ) -> Vectors | None:
     """Remember a vector for every text; returns the catalogue mean, or None for a catalogue that is too small."""
-    total = np.zeros(generation.dimensions, dtype=np.float64)
-    count = done = 0
+    mean, done = _Mean(generation.dimensions), 0
     for documents in _pages(settings, ledger):
-        hashes = [d.content_hash for d in documents]
         vectors, _ = embedded(ledger, encoders, generation.fingerprint, documents, keep_every=settings.batch_items)
-        for content_hash in hashes:
-            if content_hash in vectors:
-                total += vectors[content_hash]
-                count += 1
+        mean.add(documents, vectors)
         done += len(documents)
         tell(done)
-    return (total / count).astype(np.float32) if count >= LEAST_ITEMS_FOR_MEAN else None
+    return mean.value()
 
 
 def _sampled_mean(
@@ -129,15 +143,14 @@ def _sampled_mean(
     aside = _aside(ledger)
     documents = [d for d in documents if (d.item.item_id, d.version) not in aside]
     if len(documents) < LEAST_ITEMS_FOR_MEAN:
-        return None
-    total, count = np.zeros(generation.dimensions, dtype=np.float64), 0
+        return None  # nothing need be embedded to know that
+    mean, done = _Mean(generation.dimensions), 0
     for some in chunks(documents, settings.batch_items):
         vectors, _ = embedded(ledger, encoders, generation.fingerprint, some, keep_every=settings.batch_items)
-        for vector in vectors.values():
-            total += vector
-            count += 1
-        tell("embedding", count, len(documents))
-    return (total / count).astype(np.float32)
+        mean.add(some, vectors)
+        done += len(some)
+        tell("embedding", done, len(documents))
+    return mean.value()
 
 
 def _pages(settings: Settings, ledger: Ledger) -> Iterator[list[Document]]:
