@@ -65,7 +65,6 @@ class Reindexer:
         self._went_live = went_live
         self._lock = threading.Lock()
         self._child: _Child | None = None
-        self._fence: Fence | None = None
         self._look_at = 0.0
         self.progress: BuildProgress | None = None
 
@@ -94,21 +93,20 @@ class Reindexer:
         With a fence, raises SupersededError and changes nothing once its lease went to another process.
         """
         with self._lock:
-            self._fence = fence
             generation = self._ledger.generations.under_way()
             if generation is None:
                 return None
             try:
                 if generation.state is GenerationState.BUILDING:
-                    self._build(generation)
+                    self._build(generation, fence)
                 elif self._caught_up(generation):
-                    self._finish(generation)
+                    self._finish(generation, fence)
             except SupersededError:
                 raise
             except UnavailableError as error:
                 logger.warning("reindex waits", extra={"generation": generation.name, "reason": str(error)})
             except AkinError as error:
-                self._end(generation, GenerationState.FAILED, {"reason": str(error)})
+                self._end(generation, GenerationState.FAILED, {"reason": str(error)}, fence)
             return generation
 
     def activate(self, name: str) -> Generation:
@@ -124,8 +122,7 @@ class Reindexer:
         self._encoders.get(generation.fingerprint)
         collection = self._index.open(name)
         collection.delete(self._ledger.placements.deleted_but_present(name))
-        self._fence = None  # whoever asks for it may, whichever process it is
-        self._switch(generation, report=dict(generation.report))
+        self._switch(generation, dict(generation.report), fence=None)  # whoever asks may, whichever process it is
         return self._ledger.generations.get(name)
 
     def discard(self, name: str) -> None:
@@ -168,7 +165,7 @@ class Reindexer:
             attributes=self._settings.attributes,
         )
 
-    def _build(self, generation: Generation) -> None:
+    def _build(self, generation: Generation, fence: Fence | None) -> None:
         if self._child is None:
             self._ledger.placements.forget(generation.name)
             self._child = _Child(self._settings, generation.name)
@@ -179,11 +176,11 @@ class Reindexer:
             return
         self._child = self.progress = None
         if isinstance(outcome, str):
-            self._end(generation, GenerationState.FAILED, {"reason": outcome})
+            self._end(generation, GenerationState.FAILED, {"reason": outcome}, fence)
             return
         self._index.open(generation.name)
         missed = self._ledger.generations.catch_up(
-            generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name, fence=self._fence
+            generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name, fence=fence
         )
         logger.info("generation built", extra={"generation": generation.name, "items": outcome.items, "missed": missed})
 
@@ -196,7 +193,7 @@ class Reindexer:
         self._ledger.generations.missing(generation.name, job_id=generation.name)
         return self._ledger.generations.lagging(generation.name) == 0
 
-    def _finish(self, generation: Generation) -> None:
+    def _finish(self, generation: Generation, fence: Fence | None) -> None:
         collection = self._index.open(generation.name)
         if not self._settings.embedded:
             collection.optimise()
@@ -204,21 +201,23 @@ class Reindexer:
                 return  # the server builds its graph; the gate looks at it when that is done
         verdict = judge(self._settings, self._ledger, generation, collection, self._evaluate)
         if verdict.passed:
-            self._switch(generation, report=dict(verdict.report()))
+            self._switch(generation, dict(verdict.report()), fence)
             self._went_live()
         else:
-            self._end(generation, GenerationState.REFUSED, dict(verdict.report()))
+            self._end(generation, GenerationState.REFUSED, dict(verdict.report()), fence)
 
-    def _switch(self, generation: Generation, report: dict[str, object]) -> None:
+    def _switch(self, generation: Generation, report: dict[str, object], fence: Fence | None) -> None:
         previous = self._ledger.generations.live()
-        self._ledger.generations.go_live(generation.name, job_id=generation.name, report=report, fence=self._fence)
+        self._ledger.generations.go_live(generation.name, job_id=generation.name, report=report, fence=fence)
         if previous is not None and previous.name != generation.name:
             self._index.close(previous.name)
         logger.info("generation live", extra={"generation": generation.name})
         self._collect()
 
-    def _end(self, generation: Generation, state: GenerationState, report: dict[str, object]) -> None:
-        self._ledger.generations.close(generation.name, state, report, fence=self._fence)
+    def _end(
+        self, generation: Generation, state: GenerationState, report: dict[str, object], fence: Fence | None
+    ) -> None:
+        self._ledger.generations.close(generation.name, state, report, fence=fence)
         self._index.close(generation.name)
         logger.error("generation not live", extra={"generation": generation.name, "state": state, "report": report})
 

@@ -15,13 +15,14 @@ import pytest
 
 from ingest.catalogue import Catalogue, open_catalogue
 from ingest.documents import centred, document
-from ingest.errors import ArtifactError, ConflictError, NotFoundError, UnavailableError
+from ingest.errors import ArtifactError, ConflictError, NotFoundError, SupersededError, UnavailableError
 from ingest.index.edge import EdgeIndex
 from ingest.index.protocol import CollectionSpec, Hit, NoWordsError, Query
 from ingest.items import Item
 from ingest.reconcile import Reconciler
 from ingest.reindex import Reindexer
 from ingest.settings import Settings
+from ingest.store.leases import UPKEEP
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, GenerationState
 from ingest.submit import delete_items, submit_items
@@ -429,6 +430,29 @@ def test_a_judgement_waits_for_a_dependency_that_is_away(tmp_path: Path) -> None
         akin.finish()
 
         assert akin.live.name == "next"
+
+
+def test_who_activates_a_generation_lifts_no_fence_from_another_step(tmp_path: Path) -> None:
+    # given a process whose lease went to another one, in the middle of judging a generation
+    def evaluate(_: Generation) -> Measured:
+        akin.reindexer.activate("first")  # asked for through the API meanwhile
+        return Measured()
+
+    with installation(tmp_path) as made, hand_driven(made, evaluate) as akin:
+        akin.put(*some_items(5))
+        made.begin_next("second", HashingEncoder())
+        made.go_live("second")
+        made.begin_next("third", HashingEncoder())
+        late = akin.ledger.leases.acquire(UPKEEP, holder="late", seconds=0)
+        assert akin.ledger.leases.acquire(UPKEEP, holder="new", seconds=60)
+
+        # when it takes its step, and a generation is activated while it does
+        with pytest.raises(SupersededError):
+            akin.reindexer.advance(late)
+
+        # then only what was activated is live
+        assert akin.live.name == "first"
+        assert akin.ledger.generations.get("third").state is GenerationState.CATCHING_UP
 
 
 # --- Going back ---------------------------------------------------------------------------------------------------------

@@ -591,12 +591,14 @@ class AnyOrder(RuleBasedStateMachine):
         assert under_way is not None
         self.akin.go_live(under_way.name)
 
-    @rule()
-    def roll_back(self) -> None:
+    @precondition(lambda self: self.retired())
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
         reindexer = Reindexer(self.akin.settings, self.akin.ledger, self.akin.index, self.akin.encoders, void)
-        retired = [g for g in self.akin.ledger.generations.list() if g.state is GenerationState.RETIRED]
-        if retired:
-            reindexer.activate(max(retired, key=lambda g: g.live_at or g.created_at).name)
+        reindexer.activate(data.draw(st.sampled_from(self.retired())))
+
+    def retired(self) -> list[str]:
+        return [g.name for g in self.akin.ledger.generations.list() if g.state is GenerationState.RETIRED]
 
     def drain(self) -> None:
         self.queue.away = False
