@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from ingest.child import be_a_child_of
+from ingest.child import Failed, be_a_child_of
 from ingest.chunks import chunks
 from ingest.documents import Document, document, embedded, placement_of, point_of
 from ingest.encoder.library import EncoderLibrary
@@ -36,6 +36,16 @@ class Built:
 
     items: int
     mean: Vectors | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildProgress:
+    """How far the build under way has come."""
+
+    generation: str
+    stage: str
+    done: int
+    total: int
 
 
 Progress = Callable[[str, int, int], None]
@@ -86,11 +96,11 @@ def build(
 
 
 def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: Connection) -> None:
-    """The child's main function: sends ("progress", stage, done, total), then ("built", Built) or ("failed", why)."""
+    """The child's main function: sends BuildProgress again and again, then Built or Failed."""
     be_a_child_of(parent)
 
     def tell(stage: str, done: int, total: int) -> None:
-        pipe.send(("progress", stage, done, total))
+        pipe.send(BuildProgress(generation=generation_name, stage=stage, done=done, total=total))
 
     try:
         with (
@@ -98,9 +108,9 @@ def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: 
             EncoderLibrary(settings.home, settings.encoder_threads) as encoders,
         ):
             generation = ledger.generations.get(generation_name)
-            pipe.send(("built", build(settings, ledger, open_index(settings), encoders, generation, tell)))
+            pipe.send(build(settings, ledger, open_index(settings), encoders, generation, tell))
     except AkinError as error:
-        pipe.send(("failed", str(error)))
+        pipe.send(Failed(reason=str(error)))
 
 
 class _Mean:

@@ -5,17 +5,13 @@ starts again.
 """
 
 import logging
-import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 
-from ingest.build import LEAST_ITEMS_FOR_MEAN, Built, build_in_child
+from ingest.build import LEAST_ITEMS_FOR_MEAN, BuildProgress, Built, build_in_child
+from ingest.child import Child, Failed
 from ingest.encoder.library import EncoderLibrary
 from ingest.errors import AkinError, ConflictError, SupersededError, UnavailableError
 from ingest.gate import Evaluate, judge
@@ -33,16 +29,6 @@ MUCH = 1_000  # pending items
 LOOK_SECONDS = 10.0
 RETRY_REBUILD = timedelta(hours=1)
 SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildProgress:
-    """How far the build under way has come."""
-
-    generation: str
-    stage: str
-    done: int
-    total: int
 
 
 class Reindexer:
@@ -64,7 +50,7 @@ class Reindexer:
         self._evaluate = evaluate
         self._went_live = went_live
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: Child[Built] | None = None
         self._look_at = 0.0
         self.progress: BuildProgress | None = None
 
@@ -168,21 +154,23 @@ class Reindexer:
     def _build(self, generation: Generation, fence: Fence | None) -> None:
         if self._child is None:
             self._ledger.placements.forget(generation.name)
-            self._child = _Child(self._settings, generation.name)
+            self._child = Child("build", Built, build_in_child, self._settings, generation.name)
             return
-        outcome = self._child.poll()
-        self.progress = self._child.progress
+        outcome = self._child.poll(self._heard)
         if outcome is None:
             return
         self._child = self.progress = None
-        if isinstance(outcome, str):
-            self._end(generation, GenerationState.FAILED, {"reason": outcome}, fence)
+        if isinstance(outcome, Failed):
+            self._end(generation, GenerationState.FAILED, {"reason": outcome.reason}, fence)
             return
         self._index.open(generation.name)
         missed = self._ledger.generations.catch_up(
             generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name, fence=fence
         )
         logger.info("generation built", extra={"generation": generation.name, "items": outcome.items, "missed": missed})
+
+    def _heard(self, progress: BuildProgress) -> None:
+        self.progress = progress
 
     def _caught_up(self, generation: Generation) -> bool:
         """Whether it holds everything that the live one holds; what it misses is made pending."""
@@ -259,44 +247,3 @@ def configured_encoder(settings: Settings, ledger: Ledger, encoders: EncoderLibr
         return live.fingerprint, live.dimensions
     artifact = encoders.install(settings.encoder_folder)
     return artifact.fingerprint, artifact.manifest.dimensions
-
-
-class _Child:
-    """A build in a spawned process."""
-
-    def __init__(self, settings: Settings, generation: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe: Connection
-        self._pipe, theirs = context.Pipe(duplex=False)
-        self._process: BaseProcess = context.Process(
-            target=build_in_child, args=(settings, generation, os.getpid(), theirs), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self._generation = generation
-        self.progress: BuildProgress | None = None
-
-    def poll(self) -> Built | str | None:
-        """What the build came to: Built, the reason of its failure, or None while it runs."""
-        try:
-            while self._pipe.poll():
-                message = self._pipe.recv()
-                if message[0] == "progress":
-                    self.progress = BuildProgress(
-                        generation=self._generation, stage=message[1], done=message[2], total=message[3]
-                    )
-                    continue
-                self.stop(grace=5.0)
-                return message[1] if isinstance(message[1], Built) else str(message[1])
-        except EOFError:
-            self._process.join()
-            return f"the build process ended with exit code {self._process.exitcode}"
-        return None
-
-    def stop(self, grace: float = 0.0) -> None:
-        """End the process, which is done (give it some grace to leave) or not wanted any more."""
-        self._process.join(timeout=grace)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._pipe.close()

@@ -1,12 +1,10 @@
 """Training beside a serving process: asked for at any time, run in a process of its own, placed when it is done."""
 
 import logging
-import multiprocessing
-import os
 import threading
 from multiprocessing.connection import Connection
 
-from ingest.child import be_a_child_of
+from ingest.child import Child, Failed, be_a_child_of
 from ingest.errors import AkinError
 from ingest.index.protocol import Index
 from ingest.settings import Settings
@@ -25,7 +23,7 @@ class Trainer:
         self._index = index
         self._wanted = threading.Event()
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: Child[TrainReport] | None = None
 
     def request(self) -> None:
         """Ask for a training; one that is running is followed by another, as it may have missed what came since."""
@@ -49,54 +47,23 @@ class Trainer:
         if self._child is None:
             if self._wanted.is_set():
                 self._wanted.clear()
-                self._child = _Child(self._settings)
+                self._child = Child("training", TrainReport, train_in_child, self._settings)
             return None
         outcome = self._child.poll()
         if outcome is None:
             return None
         self._child = None
-        if isinstance(outcome, str):
-            logger.error("taste not trained", extra={"reason": outcome})
+        if isinstance(outcome, Failed):
+            logger.error("taste not trained", extra={"reason": outcome.reason})
             return None
         return outcome
 
 
 def train_in_child(settings: Settings, parent: int, pipe: Connection) -> None:
-    """The child's main function: sends a TrainReport, or the reason why there is none."""
+    """The child's main function: sends a TrainReport or Failed."""
     be_a_child_of(parent)
     try:
         with open_ledger(settings.ledger_url) as ledger:
             pipe.send(train_live(settings, ledger))
     except AkinError as error:
-        pipe.send(str(error))
-
-
-class _Child:
-    """A training in a spawned process."""
-
-    def __init__(self, settings: Settings) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=train_in_child, args=(settings, os.getpid(), theirs), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def poll(self) -> TrainReport | str | None:
-        """The report, the reason of a failure, or None while it runs."""
-        try:
-            if not self._pipe.poll():
-                return None
-            outcome: TrainReport | str = self._pipe.recv()
-        except EOFError:
-            self._process.join()
-            outcome = f"the training process ended with exit code {self._process.exitcode}"
-        self.stop(grace=5.0)
-        return outcome
-
-    def stop(self, grace: float = 0.0) -> None:
-        """End the process, which is done (give it some grace to leave) or not wanted any more."""
-        self._process.join(timeout=grace)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._pipe.close()
+        pipe.send(Failed(reason=str(error)))

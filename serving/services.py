@@ -5,12 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
+from ingest.build import BuildProgress
 from ingest.encoder.artifact import Manifest
 from ingest.errors import AkinError
 from ingest.ledger_metrics import LedgerMetrics
 from ingest.metrics import CollectorRegistry, registry
 from ingest.queue import Queue
-from ingest.reindex import BuildProgress
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation

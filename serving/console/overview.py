@@ -6,10 +6,10 @@ from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
+from ingest.build import BuildProgress
 from ingest.encoder.artifact import Manifest
 from ingest.errors import AkinError, UnavailableError
 from ingest.queue import Queue
-from ingest.reindex import BuildProgress
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation

@@ -105,16 +105,14 @@ class WorkAtOnce:
 class BuildHere:
     """A build inside this process, in place of the child."""
 
-    progress = None
-
-    def __init__(self, settings: Settings, generation: str) -> None:
+    def __init__(self, _what: str, _outcome: type[Built], _main: Any, settings: Settings, generation: str) -> None:
         with open_ledger(settings.ledger_url) as ledger, EncoderLibrary(settings.home, 1) as encoders:
             index = open_index(settings)
             found = ledger.generations.get(generation)
             self.built = build(settings, ledger, index, encoders, found, lambda *_: None)
             index.shut()
 
-    def poll(self) -> Built:
+    def poll(self, _heard: Any) -> Built:
         return self.built
 
     def stop(self) -> None: ...
@@ -123,7 +121,7 @@ class BuildHere:
 def run(environment: Mapping[str, str], point: str | None, *, reindex: bool) -> None:
     """Take the upkeep, begin a generation when asked to, and work until nothing is left to do."""
     os.environ.update(environment)
-    ingest.reindex._Child = BuildHere
+    ingest.reindex.Child = BuildHere
     if point == "collection made, spec not written":
         arm_half_made()
     elif point:
