@@ -219,10 +219,6 @@ class Reindexer:
         for name in set(self._index.names()) - {g.name for g in self._ledger.generations.list()}:
             self._index.drop(name)
         self._ledger.placements.collect_vectors()
-        old = datetime.now(UTC) - timedelta(days=self._settings.keep_log_days)
-        self._ledger.recommendations.forget_before(old)
-        self._ledger.jobs.forget_before(old)
-        self._ledger.scrub()
 
 
 def generations_to_keep(generations: Sequence[Generation], complete: int) -> set[str]:

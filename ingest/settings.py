@@ -176,7 +176,9 @@ class Settings(BaseSettings):
         20_000, ge=1, description="Embedded: rebuild the index once this many points lie outside its graph."
     )
 
-    keep_log_days: float = Field(30.0, gt=0, description="Answers given, and finished jobs, are forgotten after this.")
+    keep_log_days: float = Field(
+        30.0, gt=0, description="Answers given, and finished jobs, are forgotten within an hour after this."
+    )
 
     # The gate a new generation must pass before it goes live
     gate_recall: float = Field(0.95, ge=0, le=1, description="Least recall@10 of the index against exact search.")

@@ -1,7 +1,7 @@
 """What one process of an installation does again and again: find pending work, take generations and trainings further.
 
 Embedded, that is the one process there is. In a cluster any number of `akin beat` may run: one holds the lease and
-works, the others stand by and take over when it is gone.
+works, the others stand by and take over when it is gone. About once an hour what is old is forgotten.
 """
 
 import logging
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ingest.errors import AkinError, SupersededError
+from ingest.retention import forget_old
 from ingest.store.leases import TRAINING, UPKEEP, Fence, LeaseStore
 from ingest.sweep import sweep
 from workers.app import CeleryQueue
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 UPKEEP_SECONDS = 1.0
 ORDER_SECONDS = 10.0
+FORGET_SECONDS = 3_600.0
 LEASE_SECONDS = 15.0
 
 
@@ -90,6 +92,7 @@ class Upkeep:
         self._put_in_order = put_in_order
         self._upkeep_at = 0.0
         self._order_at = 0.0
+        self._forget_at = 0.0
         self._held = False
         self._in_the_way = ""
 
@@ -130,6 +133,9 @@ class Upkeep:
         if time.monotonic() >= self._upkeep_at:
             self._advance()
             self._upkeep_at = time.monotonic() + UPKEEP_SECONDS
+        if time.monotonic() >= self._forget_at:
+            forget_old(resources.settings, resources.ledger)
+            self._forget_at = time.monotonic() + FORGET_SECONDS
 
     def _say_once(self, reason: str) -> None:
         """Log what is in the way when it begins and when it is over, not five times a second meanwhile."""
