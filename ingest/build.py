@@ -13,13 +13,13 @@ import numpy as np
 
 from ingest.child import Failed, be_a_child_of
 from ingest.chunks import chunks
+from ingest.collection_spec import collection_spec
 from ingest.documents import Document, document, embedded, placement_of, point_of
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
 from ingest.index.engines import open_index
 from ingest.index.protocol import Index
-from ingest.index.spec import collection_spec
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import Generation

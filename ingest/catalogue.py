@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ingest.collection_spec import collection_spec
 from ingest.encoder.library import EncoderLibrary
 from ingest.errors import ConflictError, NotFoundError
 from ingest.home import hold_home
 from ingest.index.engines import open_index
 from ingest.index.protocol import Index, UnreadableCollectionError
-from ingest.index.spec import collection_spec
 from ingest.reconcile import Reconciler
 from ingest.reindex import configured_encoder
 from ingest.settings import Settings

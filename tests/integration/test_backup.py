@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from ingest.backup import back_up, restore
+from ingest.collection_spec import collection_spec
 from ingest.errors import (
     ConflictError,
     DamagedLedgerError,
@@ -19,7 +20,6 @@ from ingest.errors import (
 )
 from ingest.events import Event
 from ingest.home import hold_home
-from ingest.index.spec import collection_spec
 from ingest.items import Item
 from ingest.keys import Scope
 from ingest.queue import NoQueue
