@@ -17,7 +17,7 @@ import typer
 from ingest.benchmark.command import app as bench_app
 from ingest.errors import AkinError, HomeInUseError, SettingsError
 from ingest.logs import configure_logging, show_warnings
-from ingest.settings import Settings, load_settings
+from ingest.settings import Settings, check_cluster, load_settings
 from serving.commands import asking, demonstration, erasing, measuring, records
 from serving.commands.keys import app as keys_app
 from serving.commands.options import (
@@ -95,14 +95,18 @@ def resources_of(catalogue: "Catalogue") -> "Resources":
 
     settings, ledger, index = catalogue.settings, catalogue.ledger, catalogue.index
     trainer = Trainer(settings, ledger, index)
+
+    def train() -> None:
+        if settings.train_taste and not settings.embedded:  # embedded, the build has trained already
+            trainer.request()
+
     reindexer = Reindexer(
         settings,
         ledger,
         index,
         catalogue.encoders,
         evaluate=lambda generation: recent_ndcg(ledger, index.open(generation.name), generation, settings),
-        # Embedded, a build has trained already.
-        **({"went_live": trainer.request} if settings.train_taste and not settings.embedded else {}),
+        went_live=train,
     )
     return Resources(
         settings=settings,
@@ -265,7 +269,7 @@ def serving_in_background(
     from serving.address import check_port, url_of
 
     check_port(settings)
-    local_key, write_side = secrets.token_urlsafe(32), producer if is_cluster(settings) else worker
+    local_key, write_side = secrets.token_urlsafe(32), producer if settings.cluster else worker
     with api_server(settings, write_side, local_key) as (catalogue, queue, server):
         thread = threading.Thread(target=server.run, name="api", daemon=True)
         thread.start()
@@ -315,25 +319,6 @@ def reachable(settings: Settings) -> Iterator[tuple[str, str]]:
             else:
                 yield url, key
                 return
-
-
-def is_cluster(settings: Settings) -> bool:
-    """Whether `akin worker` and `akin beat` run as processes of their own."""
-    return settings.broker_url is not None and not settings.embedded
-
-
-def check_cluster(settings: Settings) -> None:
-    """Raise SettingsError unless several processes could share this installation."""
-    missing = [
-        name
-        for name, value in (("AKIN_BROKER_URL", settings.broker_url), ("AKIN_QDRANT_URL", settings.qdrant_url))
-        if value is None
-    ]
-    if missing:
-        raise SettingsError(
-            f"processes of their own share a broker and a Qdrant server: set {' and '.join(missing)}, "
-            "or run everything in one process with `akin up`"
-        )
 
 
 # --- Programs ---------------------------------------------------------------------------------------------------------
@@ -532,7 +517,7 @@ def ingest_items(
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
     with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
         # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
-        start = None if is_cluster(settings) or not wait else lambda: stack.enter_context(worker(settings))
+        start = None if settings.cluster or not wait else lambda: stack.enter_context(worker(settings))
         with saying_what_waits(ledger):
             report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
         job = ledger.jobs.get(report.job_id or "")

@@ -284,6 +284,11 @@ class Settings(BaseSettings):
         """Whether the index lives inside the process, which then must be the only one that opens it."""
         return self.qdrant_url is None
 
+    @property
+    def cluster(self) -> bool:
+        """Whether `akin worker` and `akin beat` run as processes of their own."""
+        return self.broker_url is not None and not self.embedded
+
 
 def load_settings(**overrides: Any) -> Settings:
     """Read settings from the environment and the TOML file; raises SettingsError with one line per problem."""
@@ -295,6 +300,20 @@ def load_settings(**overrides: Any) -> Settings:
     except UnreadableVariableError as error:  # its message names the field, and its cause would repeat the value
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
         raise SettingsError(f'AKIN_{name.upper()}: must be JSON, such as {{"name": "value"}}') from None
+
+
+def check_cluster(settings: Settings) -> None:
+    """Raise SettingsError unless several processes could share this installation."""
+    missing = [
+        name
+        for name, value in (("AKIN_BROKER_URL", settings.broker_url), ("AKIN_QDRANT_URL", settings.qdrant_url))
+        if value is None
+    ]
+    if missing:
+        raise SettingsError(
+            f"processes of their own share a broker and a Qdrant server: set {' and '.join(missing)}, "
+            "or run everything in one process with `akin up`"
+        )
 
 
 def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ import pytest
 from ingest.errors import SettingsError
 from ingest.items import parse_item
 from ingest.settings import load_settings, unknown_variables
+from ingest.settings import check_cluster, load_settings, unknown_variables
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -101,3 +102,24 @@ def test_variables_that_nothing_reads_are_found():
     found = unknown_variables(["AKIN_POTR", "AKIN_PORT", "AKIN_URL", "AKIN_CONFIG", "PATH", "AKIN_XYZZY_QUUX"])
 
     assert found == {"AKIN_POTR": "AKIN_PORT", "AKIN_XYZZY_QUUX": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "AKIN_BROKER_URL and AKIN_QDRANT_URL"),
+        ({"broker_url": "amqp://localhost"}, "AKIN_QDRANT_URL"),
+        ({"qdrant_url": "http://localhost:6333"}, "AKIN_BROKER_URL"),
+    ],
+)
+def test_processes_of_their_own_need_what_they_share(given, missing):
+    settings = load_settings(**given)
+    assert not settings.cluster
+    with pytest.raises(SettingsError, match=f"set {missing}, or"):
+        check_cluster(settings)
+
+
+def test_a_broker_and_a_qdrant_server_make_a_cluster():
+    settings = load_settings(broker_url="amqp://localhost", qdrant_url="http://localhost:6333")
+    assert settings.cluster
+    check_cluster(settings)
