@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingest.benchmark.command import app as bench_app
-from ingest.errors import AkinError, HomeInUseError, SettingsError
-from ingest.logs import configure_logging, show_warnings
-from ingest.settings import Settings, check_cluster, load_settings
-from serving.commands import asking, demonstration, erasing, measuring, records
-from serving.commands.keys import app as keys_app
-from serving.commands.options import (
+from ingest.commands import records
+from ingest.commands.keys import app as keys_app
+from ingest.commands.options import (
     EXIT_ERROR,
     FileArgument,
     FormatOption,
@@ -30,6 +27,10 @@ from serving.commands.options import (
     RejectsOption,
     finish,
 )
+from ingest.errors import AkinError, HomeInUseError, SettingsError
+from ingest.logs import configure_logging, show_warnings
+from ingest.settings import Settings, check_cluster, load_settings
+from serving.commands import asking, demonstration, erasing, measuring
 
 if TYPE_CHECKING:
     import uvicorn
@@ -476,9 +477,9 @@ def export_model_command(
     With --texts, `akin doctor --encoder --texts` says afterwards how it does on your catalogue, and where least.
     """
     from ingest import model_terminal
+    from ingest.commands.output import show
     from ingest.encoder.export import Shape
     from ingest.files import file_source
-    from serving.terminal import show
 
     settings = load_settings()
     folder = out or settings.encoder_folder
@@ -507,11 +508,11 @@ def ingest_items(
     as_json: JsonOption = False,
 ) -> None:
     """Take in items. Exit code 3 when a row was refused; running it again changes and embeds nothing."""
+    from ingest.commands.output import show
     from ingest.files import file_source
     from ingest.queue import NoQueue
     from ingest.store.ledger import open_ledger
     from ingest.terminal import take_items_file
-    from serving.terminal import show
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
@@ -537,8 +538,8 @@ def restore(
     What was written, deleted or erased after the backup was made is as it was then.
     """
     from ingest.backup import restore as put_back
+    from ingest.commands.output import show
     from ingest.terminal import wait_for_quiet
-    from serving.terminal import show
 
     settings = load_settings()
     report = put_back(settings, file, force=force)
@@ -563,9 +564,9 @@ def doctor(
     import serving.doctor
     import workers.doctor
     from ingest import model_terminal, sample
+    from ingest.commands.output import show
     from ingest.doctor import examine
     from ingest.files import file_source
-    from serving.terminal import show
 
     settings = load_settings()
     if encoder:

@@ -1,1 +1,1 @@
-"""Commands: some ask the akin that runs, or one made for them; the others open the ledger or a file themselves."""
+"""Commands of the query layer: they ask a running akin, or measure how good its answers are."""

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ingest.commands.options import EXIT_ERROR, JsonOption
 from ingest.errors import SettingsError
 from serving.commands.building import build_generation
-from serving.commands.options import EXIT_ERROR, FilterOption, JsonOption, LimitOption, open_akin
+from serving.commands.options import FilterOption, LimitOption, open_akin
 
 if TYPE_CHECKING:
     from serving.remote import Remote

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ingest.commands.options import EXIT_ERROR, JsonOption
 from ingest.errors import SettingsError
 from ingest.settings import load_settings
 from serving.commands.building import build_generation
-from serving.commands.options import EXIT_ERROR, JsonOption, open_akin
+from serving.commands.options import open_akin
 
 if TYPE_CHECKING:
     from serving.remote import Remote
@@ -31,10 +32,10 @@ def erase(
     Of a user the events and logged answers go at once. Of an item the text goes at once and the vector with the next
     generation: with --verify one is built now, and the earlier ones, which hold it, are deleted.
     """
+    from ingest.commands.output import show
     from ingest.erasure import needles_of_item, needles_of_user, search
     from ingest.store.ledger import open_ledger
     from serving.remote import segment
-    from serving.terminal import show
 
     if (user is None) == (item is None):
         raise SettingsError("name a user, or an item with --item")

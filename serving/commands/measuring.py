@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ingest.commands.options import MappingOption
 from ingest.settings import load_settings
-from serving.commands.options import MappingOption
 
 app = typer.Typer()
 
@@ -35,13 +35,13 @@ def evaluate(
     """
     import orjson
 
+    from ingest.commands.output import console
     from ingest.files import file_source
     from ingest.progress import progress_bar
     from serving.evaluate.experiment import Options
     from serving.evaluate.experiment import evaluate as run
     from serving.evaluate.page import html_page
     from serving.evaluate.table import print_report
-    from serving.terminal import console
 
     names = None if strategies is None else [name.strip() for name in strategies.split(",")]
     options = Options(strategies=names, split=split, users=users, seed=seed, home=home)
@@ -78,10 +78,10 @@ def tune(
     """
     import orjson
 
+    from ingest.commands.output import console
     from ingest.files import file_source
     from ingest.progress import progress_bar
     from serving.evaluate.tune import TuneOptions, as_json, as_toml, print_tuning, tune_files
-    from serving.terminal import console
 
     options = TuneOptions(split=split, users=users, seed=seed, minutes=minutes, home=home)
     catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))

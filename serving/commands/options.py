@@ -1,32 +1,18 @@
-"""Options that several commands take, how they end, and how they reach the akin they ask."""
+"""Options of commands that ask a running akin, and how they reach it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.home import check_made
 from ingest.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from ingest.files import FileReport
     from serving.remote import Remote
 
     OpenRemote = Callable[[Settings], AbstractContextManager[Remote]]
 
-EXIT_ERROR = 1
-EXIT_REJECTS = 3
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-FileArgument = Annotated[str, typer.Argument(help="The file, or - for standard input.")]
-MappingOption = Annotated[Path | None, typer.Option("--mapping", help="TOML file that maps columns to fields.")]
-MapOption = Annotated[list[str] | None, typer.Option("--map", help="field=column, repeatable; wins over --mapping.")]
-FormatOption = Annotated[str | None, typer.Option("--format", help="jsonl, csv or parquet; default: by the name.")]
-RejectsOption = Annotated[
-    Path | None, typer.Option("--rejects", help="Where refused rows are listed; default FILE.rejects.jsonl here.")
-]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")]
 FilterOption = Annotated[str | None, typer.Option("--filter", help='JSON, e.g. {"gte": {"year": 1990}}.')]
 
@@ -35,22 +21,3 @@ def open_akin(context: typer.Context) -> AbstractContextManager["Remote"]:
     """The akin to ask: the way there is the context's object, set by the program."""
     way: OpenRemote = context.find_root().obj
     return way(load_settings())
-
-
-def settings_of_what_is_there() -> Settings:
-    """The settings, for a command that makes no installation; raises SettingsError where there is none yet."""
-    settings = load_settings()
-    check_made(settings)
-    return settings
-
-
-def finish(*reports: "FileReport") -> None:
-    """Name the columns that nothing was taken of, and the files that list refused rows; exit with 3 for the latter."""
-    for report in reports:
-        if report.ignored_columns:
-            names = ", ".join(report.ignored_columns)
-            typer.echo(f"nothing was taken of these columns of {report.file}: {names}; --map takes them", err=True)
-        if report.rejected:
-            typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
-    if any(report.rejected for report in reports):
-        raise typer.Exit(EXIT_REJECTS)

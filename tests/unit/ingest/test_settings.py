@@ -4,7 +4,6 @@ import pytest
 
 from ingest.errors import SettingsError
 from ingest.items import parse_item
-from ingest.settings import load_settings, unknown_variables
 from ingest.settings import check_cluster, load_settings, unknown_variables
 
 NAN, INFINITE = float("nan"), float("inf")

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ingest.commands.options import JsonOption, settings_of_what_is_there
 from ingest.errors import SettingsError
 from ingest.keys import ApiKey, Scope
 from ingest.settings import load_settings
-from serving.commands.options import JsonOption, settings_of_what_is_there
 
 MOST_NAME_CHARS = 128
 
@@ -21,8 +21,8 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a key and show it, once: only its hash is kept. From the first key on, the API asks for one."""
+    from ingest.commands.output import show
     from ingest.store.ledger import open_ledger
-    from serving.terminal import show
 
     if not 0 < len(name) <= MOST_NAME_CHARS or not name.isprintable():
         raise SettingsError(f"a key's name has 1 to {MOST_NAME_CHARS} printable characters")
@@ -34,8 +34,8 @@ def create(
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """Every key that was made, by id; none of them can be shown again."""
+    from ingest.commands.output import show_keys
     from ingest.store.ledger import open_ledger
-    from serving.terminal import show_keys
 
     with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         show_keys([_shown(key) for key in ledger.keys.list()], as_json=as_json)
@@ -44,8 +44,8 @@ def list_(as_json: JsonOption = False) -> None:
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id, as listed.")], as_json: JsonOption = False) -> None:
     """Lock a key out for good; running programs notice within two seconds. The API goes on asking for one."""
+    from ingest.commands.output import show
     from ingest.store.ledger import open_ledger
-    from serving.terminal import show
 
     with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         show(_shown(ledger.keys.revoke(key_id)), as_json=as_json)

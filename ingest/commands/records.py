@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.settings import load_settings
-from serving.commands.options import (
+from ingest.commands.options import (
     FileArgument,
     FormatOption,
     JsonOption,
@@ -16,6 +15,7 @@ from serving.commands.options import (
     finish,
     settings_of_what_is_there,
 )
+from ingest.settings import load_settings
 
 app = typer.Typer()
 ingest_app = typer.Typer(help="Take in a file of items or events (JSON Lines, CSV, Parquet; .gz, .zst; - is stdin).")
@@ -31,10 +31,10 @@ def ingest_events(
     as_json: JsonOption = False,
 ) -> None:
     """Take in events. Exit code 3 when a row was refused; running it again adds nothing."""
+    from ingest.commands.output import show
     from ingest.files import file_source
     from ingest.store.ledger import open_ledger
     from ingest.terminal import take_events_file
-    from serving.terminal import show
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
@@ -55,9 +55,9 @@ def validate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say what taking in a file would do, without doing it. Exit code 3 when a row would be refused."""
+    from ingest.commands.output import show
     from ingest.files import file_source, validate
     from ingest.readers import Progress
-    from serving.terminal import show
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
@@ -73,8 +73,8 @@ def set_aside(
     retry: Annotated[bool, typer.Option("--retry", help="Try all of them again.")] = False, as_json: JsonOption = False
 ) -> None:
     """List the items that could not be placed, with the reason; or try them again."""
+    from ingest.commands.output import show
     from ingest.store.ledger import open_ledger
-    from serving.terminal import show
 
     with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         if retry:
@@ -87,8 +87,8 @@ def set_aside(
 @app.command()
 def rejects(as_json: JsonOption = False) -> None:
     """List what came through the queue and was refused."""
+    from ingest.commands.output import show
     from ingest.store.ledger import open_ledger
-    from serving.terminal import show
 
     with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
         found = ledger.rejects.list()
@@ -98,8 +98,8 @@ def rejects(as_json: JsonOption = False) -> None:
 @app.command("migrate")
 def migrate_command(as_json: JsonOption = False) -> None:
     """Bring the ledger's tables to what this akin needs. A ledger in SQLite does so by itself."""
+    from ingest.commands.output import show
     from ingest.store.schema import migrate
-    from serving.terminal import show
 
     before, after = migrate(load_settings().ledger_url)
     show({"before": before or "empty", "after": after}, as_json=as_json)
@@ -111,10 +111,10 @@ def train_taste(as_json: JsonOption = False) -> None:
     import resource
 
     from ingest.catalogue import open_catalogue
+    from ingest.commands.output import show
     from ingest.home import is_held
     from ingest.store.ledger import open_ledger
     from ingest.train import place_taste, train_live
-    from serving.terminal import show
 
     settings = settings_of_what_is_there()
     if settings.embedded and is_held(settings.home):
@@ -139,6 +139,6 @@ def backup(
     The file is the same from SQLite and PostgreSQL and goes back into either. Keep it as you keep the data itself.
     """
     from ingest.backup import back_up
-    from serving.terminal import show
+    from ingest.commands.output import show
 
     show(back_up(settings_of_what_is_there(), file, force=force).as_json(), as_json=as_json)
