@@ -5,8 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,37 +15,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingest.benchmark.command import app as bench_app
-from ingest.commands import records
+from ingest.commands import ingesting, records
+from ingest.commands.encoder import export_model_command, show_encoder
 from ingest.commands.keys import app as keys_app
-from ingest.commands.options import (
-    EXIT_ERROR,
-    FileArgument,
-    FormatOption,
-    JsonOption,
-    MapOption,
-    MappingOption,
-    RejectsOption,
-    finish,
-)
+from ingest.commands.options import EXIT_ERROR, JsonOption, MappingOption, finish
 from ingest.errors import AkinError, HomeInUseError, SettingsError
 from ingest.logs import configure_logging, show_warnings
 from ingest.settings import Settings, check_cluster, load_settings
 from serving.commands import asking, demonstration, erasing, measuring
+from serving.commands.options import AskingWiring
 
 if TYPE_CHECKING:
     import uvicorn
 
     from ingest.catalogue import Catalogue
+    from ingest.commands.wiring import WriteSide
     from ingest.queue import Queue
     from ingest.reindex import Reindexer
-    from ingest.store.ledger import Ledger
     from serving.remote import Remote
     from serving.services import Services
     from workers.app import CeleryQueue
     from workers.resources import Resources
     from workers.upkeep import Upkeep
-
-    WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
 
 FOLDER_PATIENCE_SECONDS = 30.0  # of commands for each other
 
@@ -58,7 +49,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-ingest_app = records.ingest_app
 
 
 def show_version(wanted: bool) -> None:
@@ -81,7 +71,7 @@ def elsewhere(
     command = context.invoked_subcommand
     if url is not None and command not in asking.names():
         raise SettingsError(f"`akin {command}` works on this machine and takes no --url (AKIN_URL)")
-    context.obj = partial(remote, at=None if url is None else (url, key))
+    context.obj = AskingWiring(worker=worker, remote=partial(remote, at=None if url is None else (url, key)))
 
 
 # --- Wiring -----------------------------------------------------------------------------------------------------------
@@ -426,127 +416,24 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the tables instead of serving the API.")] = False,
 ) -> None:
     """Ingest a catalogue through the queue, show one reader's recommendations with reasons, and serve the API."""
-    from ingest import model_terminal, sample, terminal
-    from ingest.files import file_source
-    from serving.remote import Remote
+    from ingest import model_terminal
 
     settings = demonstration.settings_of(encoder, own=items is not None)
     if not settings.encoder_folder.exists():
         model_terminal.export(None, settings.encoder_folder)
     if once:
         settings = settings.model_copy(update={"port": 0})
-    if items is None:
-        items, events = str(sample.ITEMS), events or str(sample.EVENTS)
     with serving_in_background(settings) as (catalogue, queue, url, key):
-        source = file_source(items, mapping=mapping)
-        reports = [terminal.take_items_file(catalogue.ledger, queue, settings, source)]
-        if events is not None:
-            source = file_source(events, mapping=mapping)
-            reports.append(terminal.take_events_file(catalogue.ledger, settings, source))
-        terminal.wait_for_quiet(catalogue.ledger)
-        with Remote(url, key) as akin:
-            demonstration.show_somebody(catalogue.ledger, akin)
+        reports = demonstration.demonstrate(catalogue, queue, items, events, mapping, at=(url, key))
         if not once:
             typer.echo(f"\nThe API is at {url}, its documentation at {url}/docs. Ctrl-C stops it.")
             threading.Event().wait()
     finish(*reports)
 
 
-@app.command("export-model")
-def export_model_command(
-    source: Annotated[str | None, typer.Option(help="Hub id or folder; default all-MiniLM-L6-v2.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Artifact folder; default AKIN_ENCODER.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub model.")] = None,
-    recipe: Annotated[
-        str, typer.Option(help="int8, fast or accurate for processors, fp16 for GPUs, or fp32.")
-    ] = "int8",
-    texts: Annotated[str | None, typer.Option(help="Your items file: set up and measured on it.")] = None,
-    mapping: MappingOption = None,
-    layers: Annotated[
-        int | None, typer.Option(min=1, help="Keep so many layers, spread evenly: faster, less exact.")
-    ] = None,
-    dimensions: Annotated[int | None, typer.Option(min=2, help="Shorten vectors to their main directions.")] = None,
-    passages: Annotated[
-        int, typer.Option(min=1, max=256, help="Most pieces read of a long text; 1 reads its beginning only.")
-    ] = 256,
-    force: Annotated[bool, typer.Option("--force", help="Write it even when it is below its fidelity floor.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Export a BERT-type model to ONNX, quantize it, verify it against fp32, and write an encoder artifact.
-
-    With --texts, `akin doctor --encoder --texts` says afterwards how it does on your catalogue, and where least.
-    """
-    from ingest import model_terminal
-    from ingest.commands.output import show
-    from ingest.encoder.export import Shape
-    from ingest.files import file_source
-
-    settings = load_settings()
-    folder = out or settings.encoder_folder
-    sample = None if texts is None else model_terminal.sample_texts(settings, file_source(texts, mapping=mapping))
-    manifest = model_terminal.export(
-        source,
-        folder,
-        revision=revision,
-        recipe=recipe,
-        texts=None if sample is None else sample.texts,
-        shape=Shape(layers=layers, dimensions=dimensions, passages=passages),
-        force=force,
-    )
-    report = {} if sample is None else {"on your texts": model_terminal.examine(folder, sample).as_json()}
-    show({"folder": folder, **manifest, **report}, as_json=as_json)
-
-
-@ingest_app.command("items")
-def ingest_items(
-    file: FileArgument,
-    mapping: MappingOption = None,
-    map_: MapOption = None,
-    format_: FormatOption = None,
-    rejects: RejectsOption = None,
-    wait: Annotated[bool, typer.Option(help="Wait until everything is searchable.")] = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Take in items. Exit code 3 when a row was refused; running it again changes and embeds nothing."""
-    from ingest.commands.output import show
-    from ingest.files import file_source
-    from ingest.queue import NoQueue
-    from ingest.store.ledger import open_ledger
-    from ingest.terminal import take_items_file
-
-    settings = load_settings()
-    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
-    with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
-        # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
-        start = None if settings.cluster or not wait else lambda: stack.enter_context(worker(settings))
-        with saying_what_waits(ledger):
-            report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
-        job = ledger.jobs.get(report.job_id or "")
-    show({**report.as_json(), "failed": job.failed if job else 0}, as_json=as_json)
-    finish(report)
-
-
-@app.command()
-def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `akin backup` wrote.")],
-    force: Annotated[bool, typer.Option("--force", help="Put what is there aside, or replace it.")] = False,
-    wait: Annotated[bool, typer.Option(help="Build the index again now; else the next start does.")] = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Put a backup in place of the ledger; stop every akin first. The index is built again from it.
-
-    What was written, deleted or erased after the backup was made is as it was then.
-    """
-    from ingest.backup import restore as put_back
-    from ingest.commands.output import show
-    from ingest.terminal import wait_for_quiet
-
-    settings = load_settings()
-    report = put_back(settings, file, force=force)
-    if wait and settings.embedded:
-        with worker(settings) as (catalogue, _, _):
-            wait_for_quiet(catalogue.ledger)
-    show(report.as_json(), as_json=as_json)
+# Here, because --help lists commands in the order in which they are added.
+app.command("export-model")(export_model_command)
+app.command()(records.restore)
 
 
 @app.command()
@@ -563,18 +450,12 @@ def doctor(
     """
     import serving.doctor
     import workers.doctor
-    from ingest import model_terminal, sample
     from ingest.commands.output import show
     from ingest.doctor import examine
-    from ingest.files import file_source
 
     settings = load_settings()
     if encoder:
-        drawn = model_terminal.sample_texts(settings, file_source(texts or str(sample.ITEMS), mapping=mapping))
-        report = model_terminal.examine(settings.encoder_folder, drawn)
-        show(report.as_json(), as_json=as_json)
-        if report.missed:
-            raise typer.Exit(EXIT_ERROR)
+        show_encoder(settings, texts, mapping=mapping, as_json=as_json)
         return
     findings = examine(settings, serving.doctor.checks(settings) | workers.doctor.checks(settings))
     shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
@@ -583,29 +464,11 @@ def doctor(
         raise typer.Exit(EXIT_ERROR)
 
 
-app.add_typer(ingest_app, name="ingest", no_args_is_help=True)
+app.add_typer(ingesting.app, name="ingest", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 app.add_typer(keys_app, name="keys", no_args_is_help=True)
 for more in (asking, records, erasing, measuring):
     app.add_typer(more.app)
-
-
-# --- What the programs share ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def saying_what_waits(ledger: "Ledger") -> Iterator[None]:
-    """Whoever interrupts is told that nothing accepted is lost, and how it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        waiting = ledger.pending.count()
-        typer.echo(
-            f"akin: stopped. What was accepted is kept; {waiting} items are not searchable yet. "
-            "The same command goes on with them, and so does `akin up`",
-            err=True,
-        )
-        raise
 
 
 def main() -> None:

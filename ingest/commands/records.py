@@ -1,4 +1,4 @@
-"""Commands that read and write the ledger and need nothing else."""
+"""Commands that read and write the ledger, and those that make again what is derived from it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,33 +15,10 @@ from ingest.commands.options import (
     finish,
     settings_of_what_is_there,
 )
+from ingest.commands.wiring import open_worker
 from ingest.settings import load_settings
 
 app = typer.Typer()
-ingest_app = typer.Typer(help="Take in a file of items or events (JSON Lines, CSV, Parquet; .gz, .zst; - is stdin).")
-
-
-@ingest_app.command("events")
-def ingest_events(
-    file: FileArgument,
-    mapping: MappingOption = None,
-    map_: MapOption = None,
-    format_: FormatOption = None,
-    rejects: RejectsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take in events. Exit code 3 when a row was refused; running it again adds nothing."""
-    from ingest.commands.output import show
-    from ingest.files import file_source
-    from ingest.store.ledger import open_ledger
-    from ingest.terminal import take_events_file
-
-    settings = load_settings()
-    source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
-    with open_ledger(settings.ledger_url) as ledger:
-        report = take_events_file(ledger, settings, source)
-    show(report.as_json(), as_json=as_json)
-    finish(report)
 
 
 @app.command("validate")
@@ -142,3 +119,26 @@ def backup(
     from ingest.commands.output import show
 
     show(back_up(settings_of_what_is_there(), file, force=force).as_json(), as_json=as_json)
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file that `akin backup` wrote.")],
+    force: Annotated[bool, typer.Option("--force", help="Put what is there aside, or replace it.")] = False,
+    wait: Annotated[bool, typer.Option(help="Build the index again now; else the next start does.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup in place of the ledger; stop every akin first. The index is built again from it.
+
+    What was written, deleted or erased after the backup was made is as it was then.
+    """
+    from ingest.backup import restore as put_back
+    from ingest.commands.output import show
+    from ingest.terminal import wait_for_quiet
+
+    settings = load_settings()
+    report = put_back(settings, file, force=force)
+    if wait and settings.embedded:
+        with open_worker(context, settings) as (catalogue, _, _):
+            wait_for_quiet(catalogue.ledger)
+    show(report.as_json(), as_json=as_json)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ingest.commands.wiring import Wiring
 from ingest.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -17,7 +19,14 @@ LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help=
 FilterOption = Annotated[str | None, typer.Option("--filter", help='JSON, e.g. {"gte": {"year": 1990}}.')]
 
 
+@dataclass(frozen=True, kw_only=True)
+class AskingWiring(Wiring):
+    """The same, and the way to the akin that is asked."""
+
+    remote: "OpenRemote"
+
+
 def open_akin(context: typer.Context) -> AbstractContextManager["Remote"]:
-    """The akin to ask: the way there is the context's object, set by the program."""
-    way: OpenRemote = context.find_root().obj
-    return way(load_settings())
+    """The akin to ask."""
+    wiring: AskingWiring = context.find_root().obj
+    return wiring.remote(load_settings())
