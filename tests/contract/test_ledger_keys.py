@@ -1,13 +1,10 @@
 """What the keys of every ledger must do, run over SQLite and PostgreSQL."""
 
 import pytest
-from test_ledger import ledger, ledger_url
 
 from ingest.errors import NotFoundError
 from ingest.keys import Scope
 from ingest.store.ledger import Ledger
-
-__all__ = ["ledger", "ledger_url"]
 
 
 def test_a_key_is_known_by_its_hash_only(ledger: Ledger) -> None:

@@ -5,15 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from test_ledger import begin, delete, event, item, ledger, ledger_url, place, write
+from ledger_fixtures import begin, delete, event, item, place, write
 
 from ingest.index.protocol import SparseVector
 from ingest.scoring import BlendWeights
 from ingest.store import events as event_store
 from ingest.store.ledger import Ledger
 from ingest.weights import Usual
-
-__all__ = ["ledger", "ledger_url"]
 
 
 @dataclass

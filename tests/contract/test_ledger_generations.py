@@ -1,0 +1,208 @@
+"""What the generations of every ledger must do, run over SQLite and PostgreSQL."""
+
+import threading
+
+import numpy as np
+import pytest
+from ledger_fixtures import (
+    FINGERPRINT,
+    all_at_once,
+    begin,
+    catch_up,
+    delete,
+    due,
+    item,
+    place,
+    placement,
+    vector,
+    write,
+)
+
+from ingest.errors import ConflictError, NotFoundError
+from ingest.items import AttributeType
+from ingest.store.ledger import Ledger
+from ingest.store.placements import Placement
+from ingest.store.records import Generation, GenerationState
+
+
+def test_a_generation_is_written_down_as_begun(ledger: Ledger) -> None:
+    assert ledger.generations.live() is None
+
+    begun = begin(ledger, "g")
+
+    assert ledger.generations.live() == ledger.generations.get("g") == begun
+    assert begun.state is GenerationState.LIVE
+    assert dict(begun.attributes) == {"year": AttributeType.INTEGER}
+    assert (begun.fingerprint, begun.dimensions, begun.mean, begun.items) == (FINGERPRINT, 4, None, 0)
+    with pytest.raises(NotFoundError):
+        ledger.generations.get("h")
+
+
+def test_one_generation_is_under_way_at_a_time(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    begin(ledger, "first", GenerationState.BUILDING)
+
+    with pytest.raises(ConflictError):
+        begin(ledger, "second", GenerationState.BUILDING)
+    catch_up(ledger, "first")
+    with pytest.raises(ConflictError):
+        begin(ledger, "second", GenerationState.BUILDING)
+    with pytest.raises(ConflictError):
+        begin(ledger, "second", GenerationState.LIVE)
+
+    assert [g.name for g in ledger.generations.list()] == ["first", "live"]
+
+
+@pytest.mark.parametrize("state", [GenerationState.LIVE, GenerationState.BUILDING])
+def test_of_many_that_begin_at_once_one_succeeds(ledger: Ledger, state: GenerationState) -> None:
+    results = all_at_once([lambda n=n: begin(ledger, f"g{n}", state) for n in range(6)])
+
+    assert sum(isinstance(result, Generation) for result in results) == 1
+    assert sum(isinstance(result, ConflictError) for result in results) == 5
+
+
+def test_writes_go_to_the_live_generation_and_to_one_that_catches_up(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    begin(ledger, "next", GenerationState.BUILDING)
+    assert [g.name for g in ledger.generations.receiving_writes()] == ["live"]
+
+    mean = vector(5)
+    ledger.generations.catch_up("next", mean=mean, items=7, job_id="j")
+
+    assert {g.name for g in ledger.generations.receiving_writes()} == {"live", "next"}
+    under_way = ledger.generations.under_way()
+    assert under_way is not None
+    assert under_way.mean is not None
+    assert np.array_equal(under_way.mean, mean)
+    assert under_way.items == 7
+
+
+def test_catching_up_makes_pending_what_the_build_missed(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    write(ledger, *map(item, "abc"))
+    place(ledger, ["a", "b", "c"], "live")
+    begin(ledger, "next", GenerationState.BUILDING)
+    ledger.placements.record_built([placement("next", i) for i in "ab"])
+    delete(ledger, "a")
+    place(ledger, ["a"], "live")
+
+    assert catch_up(ledger, "next") == 2
+    assert due(ledger) == ["a", "c"]
+
+
+def test_the_live_pointer_moves_in_one_transaction(ledger: Ledger) -> None:
+    # given a reader that looks all the time
+    begin(ledger, "g0")
+    seen: list[list[str]] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.append([g.name for g in ledger.generations.list() if g.state is GenerationState.LIVE])
+
+    reader = threading.Thread(target=look)
+    reader.start()
+
+    # when the pointer moves again and again
+    for n in range(1, 15):
+        begin(ledger, f"g{n}", GenerationState.BUILDING)
+        catch_up(ledger, f"g{n}")
+        ledger.generations.go_live(f"g{n}", job_id="j", report={"n": n})
+    stop.set()
+    reader.join()
+
+    # then there was one live generation at every moment
+    assert {len(live) for live in seen} == {1}
+    states = [g.state for g in ledger.generations.list()]
+    assert states == [GenerationState.LIVE] + [GenerationState.RETIRED] * 14
+    assert ledger.generations.get("g14").report == {"n": 14}
+    assert ledger.generations.get("g14").live_at is not None
+
+
+def test_two_that_go_live_at_once_leave_one_live(ledger: Ledger) -> None:
+    begin(ledger, "g0")
+    for name in ("g1", "g2", "g3"):
+        begin(ledger, name, GenerationState.BUILDING)
+        ledger.generations.close(name, GenerationState.RETIRED, {})
+
+    all_at_once([lambda n=n: ledger.generations.go_live(n, job_id="j") for n in ("g1", "g2", "g3")])
+
+    live = [g.name for g in ledger.generations.list() if g.state is GenerationState.LIVE]
+    assert len(live) == 1
+
+
+def test_going_live_makes_pending_what_is_not_in_order(ledger: Ledger) -> None:
+    begin(ledger, "old")
+    write(ledger, *map(item, "ab"))
+    place(ledger, ["a", "b"], "old")
+    begin(ledger, "new", GenerationState.BUILDING)
+    ledger.placements.record_built([placement("new", "a")])
+
+    ledger.generations.go_live("new", job_id="j")
+
+    assert due(ledger) == ["b"]
+
+
+@pytest.mark.parametrize("ending", ["retired", "refused"])
+def test_what_was_pending_when_a_generation_ended_is_unknown_in_it(ledger: Ledger, ending: str) -> None:
+    # given an item that a worker may have put into the generation without having recorded it
+    begin(ledger, "old")
+    write(ledger, *map(item, "abc"))
+    place(ledger, ["a"], "old")
+    ledger.pending.claim(["b"], lease="at it", seconds=60)
+    write(ledger, item("a", "changed"))
+
+    # when the generation stops receiving writes, and the item is deleted afterwards
+    if ending == "retired":
+        begin(ledger, "new", GenerationState.BUILDING)
+        ledger.generations.go_live("new", job_id="j")
+    else:
+        ledger.generations.close("old", GenerationState.REFUSED, {"why": "test"})
+        begin(ledger, "new")
+        ledger.generations.missing("new", job_id="j")
+    ledger.pending.release("at it", due_in=0, forgive=False)
+    delete(ledger, "b")
+    place(ledger, ["a", "b", "c"], "new")
+
+    # then going back looks at those items again
+    assert {i: p.version for i, p in ledger.placements.of("old", "abc").items()} == {"a": 0, "b": 0, "c": 0}
+    assert ledger.placements.deleted_but_present("old") == ["b"]
+    assert ledger.generations.missing("old", job_id="j") == 3
+
+
+def test_a_record_that_races_with_the_move_loses_nothing(ledger: Ledger) -> None:
+    # given a worker that placed an item in the generation that was live when it looked
+    begin(ledger, "old")
+    begin(ledger, "new", GenerationState.BUILDING)
+    ledger.generations.close("new", GenerationState.RETIRED, {})
+    for n in range(15):
+        source, target = ("old", "new") if n % 2 == 0 else ("new", "old")
+        write(ledger, item("a", f"text {n}"))
+        ledger.pending.make_due(break_leases=True)
+        stored = ledger.items.get("a")
+        assert stored is not None
+        ledger.pending.claim(["a"], lease=f"l{n}", seconds=60)
+        placed = [placement(source, "a", stored.version)]
+
+        def record(n: int = n, source: str = source, placed: list[Placement] = placed) -> None:
+            read = {"a": placed[0].version}
+            ledger.placements.record(placed, read=read, generation_names=frozenset({source}), lease=f"l{n}")
+
+        # when it records while the pointer moves
+        all_at_once([record, lambda target=target: ledger.generations.go_live(target, job_id="j")])
+
+        # then the item stands in the live generation, or is pending
+        standing = ledger.placements.of(target, ["a"]).get("a")
+        in_order = standing is not None and standing.version == stored.version
+        assert in_order or ledger.pending.count() == 1
+
+
+def test_a_forgotten_generation_leaves_nothing(ledger: Ledger) -> None:
+    begin(ledger, "g")
+    write(ledger, item("a"))
+    place(ledger, ["a"], "g")
+
+    ledger.generations.forget("g")
+
+    assert ledger.generations.list() == []
+    assert ledger.placements.count("g") == 0
