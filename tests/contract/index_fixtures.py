@@ -89,6 +89,10 @@ def unit_vectors(n: int, dimensions: int = DIMENSIONS, seed: int = 0) -> np.ndar
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def best(vectors: np.ndarray, query: np.ndarray) -> list[str]:
+    return [str(i) for i in np.argsort(-(vectors @ query), kind="stable")]
+
+
 def points(vectors: np.ndarray, attributes: Sequence[Mapping[str, Any]] | None = None) -> list[Point]:
     """Row i as item `i`."""
     return [
@@ -149,28 +153,3 @@ def _groups(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 # As JSON trees, one group in another at most: deeper ones are tried where the tree is parsed.
 filter_trees = _conditions | _groups(_conditions) | _groups(_conditions | _groups(_conditions))
-
-
-def build_in_child(folder: Path, n: int) -> None:
-    """What a rebuild does: fill a collection in another process and close it."""
-    index = EdgeIndex(folder)
-    built = index.create("built", SPEC)
-    built.upsert(points(unit_vectors(n)))
-    built.optimise()
-    index.close("built")
-
-
-def write_until_killed(folder: Path, acknowledged: Path) -> None:
-    """Upsert for ever, noting each batch only after it was acknowledged."""
-    written = EdgeIndex(folder).create("written", SPEC)
-    vectors = unit_vectors(64)
-    with acknowledged.open("a") as note:
-        for start in itertools.count(step=64):
-            batch = [
-                Point(item_id=str(start + i), text=vector, attributes={"year": start})
-                for i, vector in enumerate(vectors)
-            ]
-            written.upsert(batch)
-            note.write(f"{start}\n")
-            note.flush()
-            os.fsync(note.fileno())
