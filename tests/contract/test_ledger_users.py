@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from ledger_fixtures import NOON, all_at_once, begin, delete, event, item, place, write
 
 from ingest.store.ledger import Ledger, open_ledger
