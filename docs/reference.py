@@ -14,7 +14,7 @@ from ingest.settings import Settings
 from serving.api.app import create_app
 
 _FIRST = ("index.md", "quickstart.md", "concepts.md", "how to", "reference", "evaluation.md", "benchmarks.md")
-_LAST = ("limits.md", "decisions")
+_LAST = ("limits.md", "contributing.md", "decisions")
 _ORDER = {name: place for place, name in enumerate(_FIRST)} | {name: 100 + place for place, name in enumerate(_LAST)}
 
 
