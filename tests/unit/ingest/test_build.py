@@ -44,7 +44,7 @@ def mean_of(request: pytest.FixtureRequest, akin: Installation) -> Mean:
         submit_items(akin.ledger, akin.queue, akin.settings, items)
         generation = akin.ledger.generations.get("first")
         settings = request.param(akin.settings)
-        return build(settings, akin.ledger, akin.index, akin.encoders, generation, lambda *_: None).mean  # type: ignore[arg-type]
+        return build(settings, akin.ledger, akin.index, akin.encoders, generation, lambda *_: None).mean
 
     return mean_of
 

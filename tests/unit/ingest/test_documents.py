@@ -27,8 +27,8 @@ def documents(*texts: str) -> list[Document]:
 
 
 def test_texts_are_embedded_once_and_remembered(akin: Installation, encoder: RecordingEncoder) -> None:
-    found, failed = embedded(akin.ledger, akin.encoders, encoder.fingerprint, documents("one", "two", "one"))  # type: ignore[arg-type]
-    again, _ = embedded(akin.ledger, akin.encoders, encoder.fingerprint, documents("two", "one"))  # type: ignore[arg-type]
+    found, failed = embedded(akin.ledger, akin.encoders, encoder.fingerprint, documents("one", "two", "one"))
+    again, _ = embedded(akin.ledger, akin.encoders, encoder.fingerprint, documents("two", "one"))
 
     assert (sorted(encoder.calls[0]), len(encoder.calls), failed) == (["one", "two"], 1, {})
     assert set(found) == set(again) == {d.content_hash for d in documents("one", "two")}
@@ -37,7 +37,7 @@ def test_texts_are_embedded_once_and_remembered(akin: Installation, encoder: Rec
 def test_what_was_embedded_is_kept_by_and_by(akin: Installation, encoder: RecordingEncoder) -> None:
     wanted = documents("of some length", "short", "of quite another length", "tiny", "middling")
 
-    embedded(akin.ledger, akin.encoders, encoder.fingerprint, wanted, keep_every=2)  # type: ignore[arg-type]
+    embedded(akin.ledger, akin.encoders, encoder.fingerprint, wanted, keep_every=2)
 
     assert [len(call) for call in encoder.calls] == [2, 2, 1]
     assert [text for call in encoder.calls for text in call] == sorted((d.text for d in wanted), key=len)
@@ -48,7 +48,7 @@ def test_a_text_that_cannot_be_embedded_has_its_reason_and_harms_no_other(
 ) -> None:
     good, bad = documents("good", "untokenizable")
 
-    found, failed = embedded(akin.ledger, akin.encoders, encoder.fingerprint, [good, bad])  # type: ignore[arg-type]
+    found, failed = embedded(akin.ledger, akin.encoders, encoder.fingerprint, [good, bad])
 
     assert set(found) == {good.content_hash}
     assert failed == {bad.content_hash: "it cannot be embedded: the tokenizer failed"}

@@ -25,7 +25,7 @@ def akin(tmp_path: Path) -> Iterator[Installation]:
 @pytest.fixture(params=[lambda _: Alone(), lambda ledger: Leased(ledger.leases)], ids=["alone", "leased"])
 def upkeep(request: pytest.FixtureRequest, akin: Installation) -> Upkeep:
     tenure: Callable[[Ledger], Tenure] = request.param
-    reindexer = Reindexer(akin.settings, akin.ledger, akin.index, akin.encoders, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
+    reindexer = Reindexer(akin.settings, akin.ledger, akin.index, akin.encoders, lambda _: pytest.fail("not asked"))
     resources = Resources(
         settings=akin.settings,
         ledger=akin.ledger,
