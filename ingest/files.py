@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ingest.errors import SettingsError
 from ingest.events import Event
 from ingest.items import Item
 from ingest.mapping import EventMapping, ItemMapping, load_mapping
@@ -49,9 +50,12 @@ class FileSource:
     rejects: Path | None = None
 
     def rejects_path(self) -> Path:
-        """Where refused rows are listed."""
+        """Where refused rows are listed. Raises SettingsError when that is the file itself."""
         name = "stdin" if self.source == "-" else self.source.name
-        return self.rejects or Path(f"{name}.rejects.jsonl")
+        path = self.rejects or Path(f"{name}.rejects.jsonl")
+        if self.source != "-" and path.exists() and self.source.exists() and path.samefile(self.source):
+            raise SettingsError(f"refused rows cannot be listed in {path}, which is read; name another with --rejects")
+        return path
 
     def items(self, settings: Settings, progress: Progress) -> Iterator[Row[Item] | RowError]:
         """Its rows as items."""
