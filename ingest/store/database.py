@@ -14,12 +14,12 @@ from zlib import crc32
 
 from sqlalchemy import URL, Connection, Table, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from ingest.errors import DamagedLedgerError, SettingsError, UnavailableError
+from ingest.errors import DamagedLedgerError, InvalidInputError, SettingsError, UnavailableError
 
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
@@ -238,6 +238,8 @@ def _translated() -> Iterator[None]:
         if "no such table" in str(error.orig):
             raise UnavailableError("the ledger has no tables; open it with open_ledger") from error
         raise UnavailableError(f"the ledger does not answer: {error.orig}") from error
+    except (DataError, OverflowError) as error:  # PostgreSQL's word, and SQLite's, for what they can never hold
+        raise InvalidInputError("unfit", "the ledger cannot hold one of the values, most likely a number") from error
     except sqlite3.DatabaseError as error:
         if any(sign in str(error) for sign in _DAMAGED):
             raise DamagedLedgerError from error

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ledger_fixtures import all_at_once, begin, delete, due, item, place, write
 
+from ingest.errors import InvalidInputError
 from ingest.items import Item
 from ingest.store.ledger import Ledger
 
@@ -68,6 +69,15 @@ def test_only_a_newer_version_replaces(ledger: Ledger, version: int | None, text
     assert stored is not None
     assert stored.item.text == (text if outcome == "changed" else "old")
     assert stored.version == (5 if outcome != "changed" else version or 6)
+
+
+def test_what_can_never_be_held_is_invalid_and_nothing_of_its_batch_is_kept(ledger: Ledger) -> None:
+    write(ledger, item("top", "one", version=2**63 - 1))
+
+    with pytest.raises(InvalidInputError):  # it would be version 2^63
+        write(ledger, item("other"), item("top", "two"))
+
+    assert ledger.items.get("other") is None
 
 
 def test_the_same_item_twice_in_a_batch_ends_as_its_last(ledger: Ledger) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingest.intake import MESSAGE_FORMAT, parse_events, parse_items, take_events, take_items
+from ingest.errors import InvalidInputError
+from ingest.intake import MESSAGE_FORMAT, parse_events, parse_items, read_message, take_events, take_items
 from ingest.queue import NoQueue
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
@@ -117,3 +118,63 @@ def test_places_name_where_each_valid_part_stood(settings: Settings) -> None:
     assert [item.item_id for item in items] == ["a", "b"]
     assert places == [1, 3]
     assert [error.index for error in errors] == [0, 2]
+
+
+def test_a_message_that_comes_again_counts_its_events_once(ledger: Ledger, settings: Settings) -> None:
+    # given events without an id, and of two no time either
+    event = {"user_id": "ada", "item_id": "x", "type": "purchase"}
+    message = [event, {**event, "timestamp": 1_700_000_000}, "no event", event]
+
+    # when a message is delivered three times, and another one like it once
+    for message_id in ("m1", "m1", "m1", "m2"):
+        take_events(ledger, settings, message, source="s", message_format=1, message_id=message_id)
+
+    # then what has no time counts once for each message it stood in and each place there
+    assert ledger.events.count() == 5
+
+
+def test_an_event_s_own_id_is_kept_whatever_the_message_s(ledger: Ledger, settings: Settings) -> None:
+    event = {"event_id": "mine", "user_id": "ada", "item_id": "x", "type": "purchase"}
+
+    for message_id in ("m1", "m2"):
+        take_events(ledger, settings, [event], source="s", message_format=1, message_id=message_id)
+
+    assert [e.event_id for e in ledger.events.for_user("ada")] == ["mine"]
+
+
+def test_what_the_ledger_cannot_hold_is_listed_and_holds_nothing_back(ledger: Ledger, settings: Settings) -> None:
+    # given an item with the highest version there is
+    take(ledger, settings, [{"item_id": "top", "title": "A", "version": 2**63 - 1}])
+
+    # when it is to get the one after that, among others
+    good = [{"item_id": name, "title": "good"} for name in "abcde"]
+    submission = take(ledger, settings, [*good[:2], "bad", {"item_id": "top", "title": "B"}, *good[2:]])
+
+    assert submission is not None
+    assert submission.accepted == 5
+    assert ledger.items.get_many("abcde").keys() == set("abcde")
+    assert sorted(rejects(ledger)) == [(2, None, "wrong_type"), (3, "top", "unfit")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "read"),
+    [
+        ([["row"]], {}, (["row"], 1)),
+        ([["row"], 2], {}, (["row"], 2)),
+        ([], {"items": ["row"], "format": 2}, (["row"], 2)),
+        ([["row"]], {"format": 2}, (["row"], 2)),
+    ],
+)
+def test_a_message_holds_its_rows_by_place_or_by_name(arguments: Any, named: Any, read: Any) -> None:
+    assert read_message("items", arguments, named) == read
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [([], {}), ([[], 1, 1], {}), ([[]], {"items": []}), ([], {"events": []}), ([[]], {"self": 1}), ([], {"a b": 1})],
+)
+def test_a_message_that_holds_anything_else_is_refused(arguments: Any, named: Any) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        read_message("items", arguments, named)
+
+    assert refused.value.code == "arguments"
