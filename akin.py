@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from serving.remote import Remote
     from serving.services import Services
     from workers.app import CeleryQueue
-    from workers.resources import Resources
+    from workers.resources import Intake, Resources
     from workers.upkeep import Upkeep
 
 FOLDER_PATIENCE_SECONDS = 30.0  # of commands for each other
@@ -115,6 +115,16 @@ def open_resources(settings: Settings) -> Iterator["Resources"]:
 
     with open_catalogue(settings) as catalogue:
         yield resources_of(catalogue)
+
+
+@contextmanager
+def open_intake(settings: Settings) -> Iterator["Intake"]:
+    """What taking in needs, opened for a process of its own."""
+    from ingest.store.ledger import open_ledger
+    from workers.resources import Intake
+
+    with open_ledger(settings.ledger_url) as ledger:
+        yield Intake(settings=settings, ledger=ledger)
 
 
 def upkeep_of(catalogue: "Catalogue", resources: "Resources", queue: "CeleryQueue") -> "Upkeep":
@@ -362,6 +372,7 @@ def worker_command(
             run_worker(
                 celery,
                 partial(open_resources, settings),
+                partial(open_intake, settings),
                 concurrency=concurrency,
                 pool=pool,
                 pin=settings.encoder_pin,

@@ -10,7 +10,7 @@ from celery.worker import WorkController, state
 
 from ingest.errors import UnavailableError
 from workers.app import CeleryQueue
-from workers.resources import Resources
+from workers.resources import Intake, Resources
 from workers.schedule import beat_schedule
 from workers.tasks import register
 from workers.upkeep import Upkeep
@@ -25,7 +25,7 @@ def embedded_worker(app: Celery, resources: Resources, upkeep: Upkeep) -> Iterat
 
     The task under way is finished first; what is still queued is in the ledger, and found at the next start.
     """
-    register(app, lambda: resources)
+    register(app, lambda: resources, lambda: Intake(settings=resources.settings, ledger=resources.ledger))
     app.conf.beat_schedule = beat_schedule(resources.settings)
     # A worker outside the `celery` program must do these three itself, or every task is "not registered".
     app.finalize()

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from typing import Generic, TypeVar
 
 from billiard import pool as billiard_pool
 from billiard.process import current_process
@@ -15,7 +16,7 @@ from celery.beat import Scheduler, Service
 
 from ingest.encoder.cpu import keep_to_own_cores
 from ingest.logs import configure_logging
-from workers.resources import Resources
+from workers.resources import Intake, Resources
 from workers.tasks import register
 from workers.upkeep import Upkeep
 
@@ -23,50 +24,58 @@ logger = logging.getLogger(__name__)
 
 UNREAD_TRIES = 50  # of 0.1 s, until a process of the pool ends although the worker has not read its last result
 
-OpenResources = Callable[[], AbstractContextManager[Resources]]
+Opened = TypeVar("Opened")
+Open = Callable[[], AbstractContextManager[Opened]]
 
 
-class LazyResources:
+class Lazy(Generic[Opened]):
     """Opens what tasks need when the first task of a process asks, in that process.
 
     A connection, an encoder or a thread must not cross a fork, and Celery ends a child whose start takes over 4 s.
     """
 
-    def __init__(self, open_: OpenResources) -> None:
+    def __init__(self, open_: Open[Opened]) -> None:
         self._open = open_
         self._stack = ExitStack()
         self._process = 0
-        self._resources: Resources | None = None
+        self._opened: Opened | None = None
 
-    def __call__(self) -> Resources:
-        """The resources of this process."""
-        if self._resources is None or self._process != os.getpid():
+    def __call__(self) -> Opened:
+        """What this process has open."""
+        if self._opened is None or self._process != os.getpid():
             self._stack, self._process = ExitStack(), os.getpid()
-            self._resources = self._stack.enter_context(self._open())
-        return self._resources
+            self._opened = self._stack.enter_context(self._open())
+        return self._opened
 
     def close(self) -> None:
         """Close what this process has opened."""
-        if self._resources is not None and self._process == os.getpid():
-            self._resources = None
+        if self._opened is not None and self._process == os.getpid():
+            self._opened = None
             self._stack.close()
 
 
 def run_worker(
-    app: Celery, open_: OpenResources, *, concurrency: int, pool: str = "prefork", pin: bool = False
+    app: Celery,
+    open_resources: Open[Resources],
+    open_intake: Open[Intake],
+    *,
+    concurrency: int,
+    pool: str = "prefork",
+    pin: bool = False,
 ) -> None:
     """Run tasks in `concurrency` processes until SIGTERM or SIGINT; returns when those under way are done.
 
     A task is a batch of seconds. SIGQUIT waits for at most 10 of them and gives back the rest. With `pin` each process
-    keeps to cores of its own.
+    keeps to cores of its own. What producers send is taken in with what `open_intake` opens, which needs no encoder.
     """
-    resources = LazyResources(open_)
-    register(app, resources)
+    resources, intake = Lazy(open_resources), Lazy(open_intake)
+    register(app, resources, intake)
     signals.setup_logging.connect(_configure_logging, weak=False)
     if pin:
         signals.worker_process_init.connect(lambda **_: pin_process(concurrency), weak=False)
-    signals.worker_process_shutdown.connect(lambda **_: resources.close(), weak=False)
-    signals.worker_shutdown.connect(lambda **_: resources.close(), weak=False)
+    for ending in (signals.worker_process_shutdown, signals.worker_shutdown):
+        for lazy in (resources, intake):
+            ending.connect(lambda lazy=lazy, **_: lazy.close(), weak=False)
     # A worker that is told to stop forgets a task it has only just given out, and its process would wait half a minute
     # for it to read the result. What the process did stays done, and the message is given out again.
     billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = UNREAD_TRIES

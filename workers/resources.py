@@ -10,6 +10,14 @@ from ingest.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intake:
+    """What taking in needs: no index and no encoder, so that it goes on where those are missing."""
+
+    settings: Settings
+    ledger: Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """Built by the composition root, which also closes them."""
 

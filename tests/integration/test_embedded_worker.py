@@ -15,6 +15,7 @@ from ingest.errors import UnavailableError
 from ingest.events import Event
 from ingest.index.protocol import Query, SparseVector
 from ingest.items import Item
+from ingest.logs import JsonFormatter
 from ingest.queue import NoQueue
 from ingest.reindex import Reindexer
 from ingest.settings import Settings
@@ -182,12 +183,30 @@ def test_a_pickled_message_is_refused_and_the_next_one_is_worked_on(akin: Instal
     assert akin.ledger.items.get("a") is None
 
 
-def test_a_task_that_fails_harms_no_other(akin: Installation, app: Celery) -> None:
-    app.send_task("akin.submit_items", args=[], kwargs={"no such argument": 1})
-    app.send_task("akin.no_such_task", args=[])
+def test_a_message_that_no_task_can_be_given_harms_no_other_and_is_not_repeated_in_the_log(
+    akin: Installation, app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = [{"item_id": "a", "title": "s3cret"}]
+    app.send_task("akin.submit_items", args=[], kwargs={"no such argument": secret})
+    app.send_task("akin.no_such_task", args=[secret])
+    with app.connection_for_write() as connection:
+        producer = app.amqp.Producer(connection)
+        where = {"exchange": "", "routing_key": "akin"}
+        producer.publish("s3cret", headers={"task": "akin.submit_items"}, **where)  # without an id
+        producer.publish("s3cret", headers={"subject": "s3cret"}, **where)  # no task at all
+        headers = {"task": "akin.submit_items", "id": "1", "argsrepr": "s3cret"}
+        producer.publish(
+            b'"\xff s3cret', headers=headers, content_type="application/json", content_encoding="utf-8", **where
+        )
+
     app.send_task("akin.submit_items", args=[[{"item_id": "b", "title": "B"}]])
 
     assert soon(lambda: placed(akin) == {"b"})
+    assert rejects(akin) == [("akin.submit_items", 0, "arguments")]
+    said = "".join(map(JsonFormatter().format, caplog.records))
+    assert said.count("message not worked on") >= 2
+    assert "akin.no_such_task" in said
+    assert "s3cret" not in said
 
 
 def test_the_scheduled_task_begins_a_generation_which_goes_live(akin: Installation, app: Celery) -> None:
