@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from ingest.catalogue import Catalogue
-    from ingest.commands.wiring import WriteSide
+    from ingest.commands.wiring import Checks, WriteSide
     from ingest.queue import Queue
     from ingest.reindex import Reindexer
     from serving.remote import Remote
@@ -138,7 +138,7 @@ def upkeep_of(catalogue: "Catalogue", resources: "Resources", queue: "CeleryQueu
 
 
 @contextmanager
-def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer"]]:
+def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer", "Checks"]]:
     """The write side in this process: an open catalogue, and a Celery worker that keeps its index in order."""
     from ingest.catalogue import open_catalogue
     from workers.app import CeleryQueue, make_app
@@ -147,8 +147,8 @@ def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexe
     with open_catalogue(settings) as catalogue:
         resources, celery = resources_of(catalogue), make_app(settings)
         queue = CeleryQueue(celery)
-        with embedded_worker(celery, resources, upkeep_of(catalogue, resources, queue)):
-            yield catalogue, queue, resources.reindexer
+        with embedded_worker(celery, resources, upkeep_of(catalogue, resources, queue)) as checks:
+            yield catalogue, queue, resources.reindexer, checks
 
 
 @contextmanager
@@ -168,18 +168,23 @@ def watched(settings: Settings, queue: "Queue") -> Iterator[None]:
 
 
 @contextmanager
-def producer(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer"]]:
+def producer(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer", "Checks"]]:
     """An open catalogue whose work other processes do: `akin worker` and `akin beat`."""
     from ingest.catalogue import open_catalogue
     from workers.app import CeleryQueue, make_app
 
     with open_catalogue(settings) as catalogue:
-        yield catalogue, CeleryQueue(make_app(settings)), resources_of(catalogue).reindexer
+        yield catalogue, CeleryQueue(make_app(settings)), resources_of(catalogue).reindexer, {}
 
 
 @contextmanager
 def query_services(
-    catalogue: "Catalogue", queue: "Queue", reindexer: "Reindexer", *, local_key: str | None = None
+    catalogue: "Catalogue",
+    queue: "Queue",
+    reindexer: "Reindexer",
+    checks: "Checks",
+    *,
+    local_key: str | None = None,
 ) -> Iterator["Services"]:
     """The query layer over an open catalogue. `local_key` lets in commands that are run beside this process."""
     from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +231,7 @@ def query_services(
             discard=reindexer.discard,
             manifest=catalogue.encoders.manifest,
             local_key=local_key,
+            checks=checks,
         )
 
 
@@ -241,8 +247,8 @@ def api_server(
 
     with (
         tracing("api"),
-        write_side(settings) as (catalogue, queue, reindexer),
-        query_services(catalogue, queue, reindexer, local_key=local_key) as services,
+        write_side(settings) as (catalogue, queue, reindexer, checks),
+        query_services(catalogue, queue, reindexer, checks, local_key=local_key) as services,
     ):
         config = uvicorn.Config(
             create_app(services),

@@ -1,8 +1,8 @@
 """Everything the HTTP API needs, put together by the composition root and handed over as one value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ingest.build import BuildProgress
@@ -44,6 +44,9 @@ class Services:
     progress: Callable[[], BuildProgress | None] = lambda: None  # of the build that this process runs
     manifest: Callable[[str], Manifest | None] = lambda _: None  # of an encoder, by fingerprint; None: not at hand
     local_key: str | None = None  # what commands on this machine show; None: there are none
+    checks: Mapping[str, Callable[[], None]] = field(
+        default_factory=dict
+    )  # more for /readyz; each raises if not so
 
     @cached_property
     def reads_inline(self) -> bool:

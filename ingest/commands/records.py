@@ -139,6 +139,6 @@ def restore(
     settings = load_settings()
     report = put_back(settings, file, force=force)
     if wait and settings.embedded:
-        with open_worker(context, settings) as (catalogue, _, _):
+        with open_worker(context, settings) as (catalogue, _, _, _):
             wait_for_quiet(catalogue.ledger)
     show(report.as_json(), as_json=as_json)

@@ -1,6 +1,6 @@
 """What commands start that only the program can wire together: it is handed to them as the object of their context."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ingest.queue import Queue
     from ingest.reindex import Reindexer
 
-    WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer]]]
+    Checks = Mapping[str, Callable[[], None]]  # whether parts of this process work, by name; each raises when not
+    WriteSide = Callable[[Settings], AbstractContextManager[tuple[Catalogue, Queue, Reindexer, Checks]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Wiring:
 
 def open_worker(
     context: typer.Context, settings: Settings
-) -> AbstractContextManager[tuple["Catalogue", "Queue", "Reindexer"]]:
+) -> AbstractContextManager[tuple["Catalogue", "Queue", "Reindexer", "Checks"]]:
     """The write side in this process: an open catalogue, and a worker that keeps its index in order."""
     wiring: Wiring = context.find_root().obj
     return wiring.worker(settings)

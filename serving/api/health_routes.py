@@ -60,6 +60,7 @@ def _checks(services: Services) -> Mapping[str, Callable[[], object]]:
         "index": lambda: live.ask(lambda view: view.collection.count()),
         "encoder": lambda: live.current().encode("ready"),
         "queue": services.queue.ping,
+        **services.checks,
     }
 
 

@@ -90,7 +90,7 @@ def fill(folder: Path, n: int) -> dict[str, Any]:
 def measure(folder: Path) -> dict[str, Any]:
     settings = settings_of(folder)
     began = time.monotonic()
-    with worker(settings) as (catalogue, _, reindexer):
+    with worker(settings) as (catalogue, _, reindexer, _):
         ledger, opened = catalogue.ledger, time.monotonic()
         collection = live_collection(ledger, catalogue.index)
         collection.query(Query(text=some_vectors(1)[0], limit=10))

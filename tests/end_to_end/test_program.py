@@ -63,8 +63,8 @@ class Program:
         """The query layer over this data folder, in the test's own process."""
         settings = Settings(home=self.home, encoder=default_artifact(), attributes=sample.ATTRIBUTES, min_free_bytes=0)
         with (
-            akin.worker(settings) as (catalogue, queue, reindexer),
-            akin.query_services(catalogue, queue, reindexer) as services,
+            akin.worker(settings) as (catalogue, queue, reindexer, checks),
+            akin.query_services(catalogue, queue, reindexer, checks) as services,
         ):
             yield services
 
@@ -113,6 +113,12 @@ def test_a_second_ingest_changes_and_embeds_nothing(program: Program) -> None:
 
     assert (again["accepted"], again["unchanged"]) == (240, 240)
     assert events["unchanged"] == events["accepted"] == len(sample.EVENTS.read_text().splitlines())
+
+
+def test_readiness_asks_the_worker_of_the_process_too(program: Program) -> None:
+    with program.services() as services:
+        assert services.checks.keys() == {"worker"}
+        services.checks["worker"]()
 
 
 def test_readers_of_one_kind_get_that_kind(program: Program) -> None:

@@ -57,9 +57,23 @@ def resources_of(made: Installation) -> Resources:
     )
 
 
+class HungryEncoder(HashingEncoder):
+    """Runs out of memory over its first texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+
+    def embed(self, texts: Any) -> Any:
+        if not self.refused:
+            self.refused += 1
+            raise MemoryError
+        return super().embed(texts)
+
+
 @contextmanager
-def working(made: Installation) -> Iterator[Celery]:
-    app = make_app(made.settings)
+def working(made: Installation, app: Celery | None = None) -> Iterator[Celery]:
+    app = app or make_app(made.settings)
     resources = resources_of(made)
     with embedded_worker(app, resources, Upkeep(resources, CeleryQueue(app), Alone())):
         yield app
@@ -270,6 +284,64 @@ def test_a_training_that_is_asked_for_reaches_the_index(tmp_path: Path) -> None:
         there = akin.ledger.taste.positions("b")["b"]
         query = Query(taste=SparseVector(positions=(there,), weights=(1.0,)), limit=3)
         assert soon(lambda: [hit.item_id for hit in akin.index.open("first").query(query)][:1] == ["a"])
+
+
+def test_a_lack_of_memory_puts_the_work_off_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encoder = HungryEncoder()
+    with installation(tmp_path, encoder=encoder) as akin, working(akin) as app:
+        submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("a"))
+        assert soon(lambda: encoder.refused)
+
+        submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("b"))
+
+        assert soon(lambda: placed(akin) == {"a", "b"}, seconds=20)
+    assert [record.message for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+def fatal_app(made: Installation) -> Celery:
+    """An app with a task that ends a worker of one thread."""
+    app = make_app(made.settings)
+
+    @app.task(name="test.fatal", shared=False)  # type: ignore[untyped-decorator]
+    def fatal() -> None:
+        raise MemoryError
+
+    return app
+
+
+def test_a_worker_that_ended_is_started_again_and_work_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with installation(tmp_path) as akin, working(akin, fatal_app(akin)) as app:
+        app.send_task("test.fatal")
+        assert soon(lambda: "the worker ended; it starts again" in caplog.messages)
+
+        submit_items(akin.ledger, CeleryQueue(app), akin.settings, items("a"))
+
+        assert soon(lambda: placed(akin) == {"a"})
+
+
+def test_a_worker_that_ends_again_and_again_is_said_to_and_still_told_to_stop(tmp_path: Path) -> None:
+    with installation(tmp_path) as akin:
+        app, resources = fatal_app(akin), resources_of(akin)
+        upkeep = Upkeep(resources, CeleryQueue(app), Alone())
+        with embedded_worker(app, resources, upkeep) as checks:
+            checks["worker"]()
+
+            for _ in range(3):
+                app.send_task("test.fatal")
+
+            assert soon(lambda: outcome(checks["worker"]) == "unavailable", seconds=20)
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < 5
+
+
+def outcome(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except UnavailableError as error:
+        return error.code
+    return "ok"
 
 
 def test_what_is_in_the_way_of_the_upkeep_is_said_when_it_begins_and_when_it_is_over(
