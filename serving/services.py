@@ -44,9 +44,7 @@ class Services:
     progress: Callable[[], BuildProgress | None] = lambda: None  # of the build that this process runs
     manifest: Callable[[str], Manifest | None] = lambda _: None  # of an encoder, by fingerprint; None: not at hand
     local_key: str | None = None  # what commands on this machine show; None: there are none
-    checks: Mapping[str, Callable[[], None]] = field(
-        default_factory=dict
-    )  # more for /readyz; each raises if not so
+    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)  # more for /readyz; each raises if not so
 
     @cached_property
     def reads_inline(self) -> bool:

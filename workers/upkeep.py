@@ -8,7 +8,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from ingest.errors import AkinError, SupersededError
@@ -33,6 +34,10 @@ class Tenure(Protocol):
         """Whether it is, now."""
         ...
 
+    def renewing(self) -> AbstractContextManager[None]:
+        """It stays the one while the block runs, however long that takes."""
+        ...
+
     @property
     def fence(self) -> Fence | None:
         """What its writes are fenced with."""
@@ -52,12 +57,19 @@ class Alone:
         """Always."""
         return True
 
+    def renewing(self) -> AbstractContextManager[None]:
+        """There is nothing to renew."""
+        return nullcontext()
+
     def end(self) -> None:
         """There is nobody to take over."""
 
 
 class Leased:
-    """One of several processes, by a lease in the ledger that is renewed three times in its length."""
+    """One of several processes, by a lease in the ledger that is renewed three times in its length.
+
+    While it works, a thread renews it: what another process would begin instead would take as long, and be taken over.
+    """
 
     def __init__(self, leases: LeaseStore, *, seconds: float = LEASE_SECONDS) -> None:
         self._leases = leases
@@ -73,6 +85,32 @@ class Leased:
             self.fence = self._leases.acquire(UPKEEP, holder=self._holder, seconds=self._seconds)
             self._ask_at = time.monotonic() + (self._seconds / 3 if self.fence else 1.0)
         return self.fence is not None
+
+    @contextmanager
+    def renewing(self) -> Iterator[None]:
+        """Renew the lease in a thread while the block runs. A process that is stopped altogether still loses it."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._renew, args=(done,), name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _renew(self, done: threading.Event) -> None:
+        wait = self._seconds / 3
+        while not done.wait(wait):
+            try:
+                renewed = self._leases.acquire(UPKEEP, holder=self._holder, seconds=self._seconds)
+            except AkinError:
+                wait = min(1.0, self._seconds / 6)  # there is time left for asking again
+                continue
+            wait = self._seconds / 3
+            if renewed != self.fence:
+                # Somebody else had it. The work under way keeps its old fence, so that what it writes is refused.
+                self._ask_at = 0.0
+                return
 
     def end(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
@@ -125,6 +163,10 @@ class Upkeep:
         if not self._held:
             logger.info("upkeep is ours", extra={"token": self._tenure.fence.token if self._tenure.fence else 0})
             self._held, self._order_at = True, 0.0
+        with self._tenure.renewing():  # a gate takes longer than the lease
+            self._work()
+
+    def _work(self) -> None:
         if time.monotonic() >= self._order_at:
             self._put_in_order()
             self._order_at = time.monotonic() + ORDER_SECONDS
