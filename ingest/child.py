@@ -1,7 +1,10 @@
 """Processes that work beside the serving one: they are polite, do not outlive it, and say what they came to."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +16,7 @@ Outcome = TypeVar("Outcome")
 
 NICENESS = 10
 GRACE_SECONDS = 5.0  # for a process that is done to leave by itself
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,14 @@ class Child(Generic[Outcome]):
 
 
 def be_a_child_of(parent: int) -> None:
-    """Let the serving process go first, and end with it: an orphan would hold for minutes what the next start wants."""
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    """Let the serving process go first, and end with it: an orphan would hold for minutes what the next start wants.
+
+    On Linux it also ends with the thread that started it, which must therefore be the one that waits for it.
+    """
+    if sys.platform == "linux":
+        # A thread here would not be let run while an index is optimised; the kernel asks nobody.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()  # it may have died before that
     os.nice(NICENESS)
 
 
