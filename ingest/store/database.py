@@ -16,8 +16,9 @@ from sqlalchemy import URL, Connection, Table, create_engine, event, func, make_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import BigInteger
+from sqlalchemy.types import BigInteger, String
 
 from ingest.errors import DamagedLedgerError, InvalidInputError, SettingsError, UnavailableError
 
@@ -43,6 +44,23 @@ def _now_sqlite(*_: Any, **__: Any) -> str:
 @compiles(now, "postgresql")
 def _now_postgresql(*_: Any, **__: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+class id_order(FunctionElement[str]):  # noqa: N801 - reads as part of the SQL that it is
+    """The order of ids that is Python's too, whatever the database's collation: rows are locked in it everywhere."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(id_order, "sqlite")
+def _id_order_sqlite(element: id_order, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(id_order, "postgresql")
+def _id_order_postgresql(element: id_order, compiler: SQLCompiler, **options: Any) -> str:
+    return f'{compiler.process(element.clauses, **options)} COLLATE "C"'
 
 
 def microseconds(moment: datetime) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
 from ingest.chunks import chunks
 from ingest.items import Item, StoredItem, item_from_json, item_to_json
-from ingest.store.database import Database, moment, now
+from ingest.store.database import Database, id_order, moment, now
 from ingest.store.learned import forget_rarities
 from ingest.store.pending import PendingStore
 from ingest.store.tables import items, set_aside
@@ -158,7 +158,7 @@ class ItemStore:
             stand_in = {"version": 0, "body_hash": "", "updated_at": 0}
             self._database.reserve(connection, items, [{"item_id": item_id, **stand_in} for item_id in ids])
         columns = (items.c.item_id, items.c.version, items.c.body_hash, items.c.deleted_at)
-        query = select(*columns).where(items.c.updated_at > 0).order_by(items.c.item_id).with_for_update()
+        query = select(*columns).where(items.c.updated_at > 0).order_by(id_order(items.c.item_id)).with_for_update()
         found = {}
         for some in chunks(ids):
             for row in connection.execute(query.where(items.c.item_id.in_(some))):

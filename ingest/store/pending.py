@@ -1,6 +1,6 @@
 """What still has to be reconciled, who is at it, and what was set aside."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,13 @@ from sqlalchemy import (
 )
 
 from ingest.chunks import chunks
-from ingest.store.database import Database, moment, now
+from ingest.store.database import Database, id_order, moment, now
 from ingest.store.prepared import Prepared
 from ingest.store.records import SetAside
 from ingest.store.tables import items, pending, placements, set_aside
 
 MICROSECONDS = 1_000_000
+_COLUMNS = ("item_id", "job_id", "created_at", "due_at", "leased_until", "attempts", "removes")
 
 
 # Asked by every answer and five times a second, and mostly empty.
@@ -57,21 +58,9 @@ class PendingStore:
         """
         if not item_ids:
             return
-        stamp = connection.execute(select(now())).scalar_one()
-        rows = [
-            {
-                "item_id": item_id,
-                "job_id": job_id,
-                "created_at": stamp,
-                "due_at": stamp + int(due_in * MICROSECONDS),
-                "removes": removes,
-            }
-            for item_id in item_ids
-        ]
-        insert = self._database.insert(pending)
-        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at", "removes")} | {"attempts": 0}
-        insert = insert.on_conflict_do_update(index_elements=["item_id"], set_=fresh)
-        connection.execute(insert.values(leased_until=0, attempts=0), rows)
+        for some in chunks(sorted(item_ids)):
+            changed = select(items.c.item_id, literal(job_id)).where(items.c.item_id.in_(some))
+            self._add(connection, changed.order_by(id_order(items.c.item_id)), due_in=due_in, removes=removes)
 
     def claim(self, item_ids: Sequence[str], *, lease: str, seconds: float) -> Claim:
         """Lease those that are pending and free, and count one attempt for each, before any work is done."""
@@ -124,7 +113,7 @@ class PendingStore:
         if found:
             later = now() + int(put_off * MICROSECONDS)
             with self._database.write() as connection:
-                for some in chunks([item_id for item_id, _ in found]):
+                for some in chunks(sorted(item_id for item_id, _ in found)):
                     still = in_turn(pending.c.item_id.in_(some), pending.c.due_at <= now())
                     connection.execute(update(pending).where(pending.c.item_id.in_(still)).values(due_at=later))
         return found
@@ -147,8 +136,7 @@ class PendingStore:
         """Make pending whatever does not stand in a generation as it should; returns how many there are."""
         stamp = connection.execute(select(now())).scalar_one()
         row = (literal(job_id), literal(stamp), literal(0), literal(0), literal(0), items.c.deleted_at.is_not(None))
-        columns = ("item_id", "job_id", "created_at", "due_at", "leased_until", "attempts", "removes")
-        insert = self._database.insert(pending).from_select(columns, _missing(generation).add_columns(*row))
+        insert = self._database.insert(pending).from_select(_COLUMNS, _missing(generation).add_columns(*row))
         removes = or_(pending.c.removes, insert.excluded.removes)
         insert = insert.on_conflict_do_update(index_elements=["item_id"], set_={"removes": removes})
         # Without the option, psycopg's number of rows is not kept for an INSERT.
@@ -174,8 +162,8 @@ class PendingStore:
         for some in chunks(rows):
             connection.execute(insert, some)
             deleted = items.c.item_id.in_([row["item_id"] for row in some]) & items.c.deleted_at.is_not(None)
-            these = pending.c.item_id.in_(select(items.c.item_id).where(deleted))
-            connection.execute(update(pending).where(these).values(removes=True))
+            these = in_turn(pending.c.item_id.in_(select(items.c.item_id).where(deleted)))
+            connection.execute(update(pending).where(pending.c.item_id.in_(these)).values(removes=True))
 
     def removals(self) -> frozenset[str]:
         """Items that were deleted and may still stand in the index: no answer may show them."""
@@ -187,27 +175,25 @@ class PendingStore:
         if not reasons:
             return
         with self._database.write() as connection:
+            # Until this is committed nobody may change them: his change would be struck off with what was claimed.
+            versions = locked_versions(connection, reasons)
             stamp = connection.execute(select(now())).scalar_one()
-            query = select(items.c.item_id, items.c.version, pending.c.job_id).join(
-                pending, pending.c.item_id == items.c.item_id
-            )
-            rows = []
-            for some in chunks(list(reasons)):
-                held = query.where(items.c.item_id.in_(some), pending.c.lease == claim.lease, pending.c.attempts > 0)
-                rows += [
+            for some in chunks(sorted(versions)):
+                held = (pending.c.item_id.in_(some), pending.c.lease == claim.lease, pending.c.attempts > 0)
+                rows = [
                     {
                         "item_id": row.item_id,
-                        "version": row.version,
+                        "version": versions[row.item_id],
                         "job_id": row.job_id,
                         "reason": reasons[row.item_id],
                         "attempts": claim.attempts.get(row.item_id, 0),
                         "set_aside_at": stamp,
                     }
-                    for row in connection.execute(held)
+                    for row in connection.execute(in_turn(*held).add_columns(pending.c.job_id))
                 ]
-            self._database.upsert(connection, set_aside, rows)
-            for some in chunks([row["item_id"] for row in rows]):
-                connection.execute(delete(pending).where(pending.c.item_id.in_(some)))
+                self._database.upsert(connection, set_aside, rows)
+                mine = pending.c.item_id.in_([row["item_id"] for row in rows]) & (pending.c.lease == claim.lease)
+                connection.execute(delete(pending).where(mine))
 
     def set_aside(self, limit: int = 100) -> list[SetAside]:
         """What was set aside, newest first."""
@@ -221,15 +207,29 @@ class PendingStore:
             return int(connection.execute(select(func.count()).select_from(set_aside)).scalar_one())
 
     def retry(self, item_ids: Sequence[str] | None = None) -> int:
-        """Try again what was set aside (None: all of it); returns how many."""
+        """Try again what was set aside (None: all of it), a thousand in a transaction; returns how many."""
+        if item_ids is None:
+            with self._database.read() as connection:
+                item_ids = connection.execute(select(set_aside.c.item_id)).scalars().all()
+        return sum(map(self._retry, chunks(sorted(set(item_ids)))))
+
+    def _retry(self, item_ids: Sequence[str]) -> int:
         with self._database.write() as connection:
-            query = select(set_aside.c.item_id, set_aside.c.job_id)
-            query = query if item_ids is None else query.where(set_aside.c.item_id.in_(list(item_ids)))
-            found = connection.execute(query).all()
-            for row in found:
-                self.add(connection, [row.item_id], job_id=row.job_id, due_in=0)
-                connection.execute(delete(set_aside).where(set_aside.c.item_id == row.item_id))
-        return len(found)
+            # Whoever sets aside or changes an item locks it first, so both statements find the same rows.
+            locked_versions(connection, item_ids)
+            these = set_aside.c.item_id.in_(item_ids)
+            again = select(set_aside.c.item_id, set_aside.c.job_id).where(these)
+            self._add(connection, again.order_by(id_order(set_aside.c.item_id)), due_in=0, removes=False)
+            return connection.execute(delete(set_aside).where(these)).rowcount
+
+    def _add(self, connection: Connection, changed: Select[str, str], *, due_in: float, removes: bool) -> None:
+        """Make pending what a query finds, by item and job, in the order it finds it."""
+        stamp = connection.execute(select(now())).scalar_one()
+        due_at = stamp + int(due_in * MICROSECONDS)
+        row = (literal(stamp), literal(due_at), literal(0), literal(0), literal(removes))
+        insert = self._database.insert(pending).from_select(_COLUMNS, changed.add_columns(*row))
+        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at", "removes")} | {"attempts": 0}
+        connection.execute(insert.on_conflict_do_update(index_elements=["item_id"], set_=fresh))
 
     def told(self, limit: int) -> int:
         """How many of them, at most `limit`, somebody was told of or works on: the sweep need not ask again yet."""
@@ -251,8 +251,18 @@ class PendingStore:
 
 def in_turn(*conditions: ColumnElement[bool], skip_locked: bool = False) -> Select[tuple[str]]:
     """The ids of pending rows, locked in their order: who locks in any other waits for somebody who waits for him."""
-    query = select(pending.c.item_id).where(*conditions).order_by(pending.c.item_id)
+    query = select(pending.c.item_id).where(*conditions).order_by(id_order(pending.c.item_id))
     return query.with_for_update(skip_locked=skip_locked)
+
+
+def locked_versions(connection: Connection, item_ids: Iterable[str]) -> dict[str, int]:
+    """The versions of those items that are there, locked in the order of the ids until the transaction ends."""
+    found: dict[str, int] = {}
+    for some in chunks(sorted(item_ids)):
+        query = select(items.c.item_id, items.c.version).where(items.c.item_id.in_(some))
+        query = query.order_by(id_order(items.c.item_id)).with_for_update()
+        found |= {row.item_id: row.version for row in connection.execute(query)}
+    return found
 
 
 def set_aside_record(row: Row[Any]) -> SetAside:
@@ -279,5 +289,5 @@ def _missing(generation: str) -> Select[tuple[str]]:
             set_aside.c.item_id.is_(None),
             or_(never_there & items.c.deleted_at.is_(None), placements.c.version != items.c.version),
         )
-        .order_by(items.c.item_id)
+        .order_by(id_order(items.c.item_id))
     )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
 from ingest.store.database import Database
-from ingest.store.pending import PendingStore, in_turn
+from ingest.store.pending import PendingStore, in_turn, locked_versions
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, items, pending, placements, vectors
 
@@ -68,7 +68,9 @@ class PlacementStore:
         with self._database.write() as connection:
             # Which generations receive writes must stay as it is until what follows from it is committed.
             self._database.lock(connection, "generations", shared=True)
-            standing = _versions(connection, sorted(read))
+            standing = locked_versions(connection, read)
+            for some in chunks(sorted(read)):
+                connection.execute(in_turn(pending.c.item_id.in_(some)))  # all at once: below they are taken in parts
             receiving = set(
                 connection.execute(select(generations.c.name).where(generations.c.state.in_(_RECEIVE_WRITES))).scalars()
             )
@@ -146,15 +148,6 @@ def _row(placement: Placement, *, unknown: bool) -> dict[str, str | int | bool |
         "content_hash": placement.content_hash,
         "present": placement.present,
     }
-
-
-def _versions(connection: Connection, item_ids: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for some in chunks(item_ids):
-        query = select(items.c.item_id, items.c.version).where(items.c.item_id.in_(some))
-        query = query.order_by(items.c.item_id).with_for_update()
-        found |= {row.item_id: row.version for row in connection.execute(query)}
-    return found
 
 
 def _forget_vectors(connection: Connection, deleted_ids: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select
 from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import SparseVector
-from ingest.store.database import ROWS_PER_COMMIT, Database, now
+from ingest.store.database import ROWS_PER_COMMIT, Database, id_order, now
 from ingest.store.prepared import PreparedIn
 from ingest.store.tables import items, meta, placements, positions, taste, vectors
 
@@ -175,7 +175,7 @@ def _blobs(numbers: NDArray[np.int64], weights: Vectors) -> tuple[bytes, bytes]:
 def alive_among(connection: Connection, item_ids: Iterable[str]) -> set[str]:
     """Those of the items that are not deleted; nobody deletes them before this transaction ends."""
     present = select(items.c.item_id).where(items.c.item_id.in_(list(item_ids)), items.c.deleted_at.is_(None))
-    return set(connection.execute(present.with_for_update()).scalars())
+    return set(connection.execute(present.order_by(id_order(items.c.item_id)).with_for_update()).scalars())
 
 
 def _same(one: tuple[bytes, bytes], other: tuple[bytes, bytes]) -> bool:
