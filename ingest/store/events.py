@@ -71,14 +71,27 @@ class EventStore:
         with self._database.write() as connection:
             self._stones.lock(connection, shared=True)
             erased = self._stones.among(connection, {e.user_id for e in batch})
-            for some in chunks(e for e in batch if e.user_id not in erased):
-                known = select(events.c.event_id).where(events.c.event_id.in_([e.event_id for e in some]))
+            rows = {e.event_id: _row(e) for e in batch if e.user_id not in erased}
+            if not self._database.is_sqlite:
+                rows = self._by_id(connection, rows)
+            for some in chunks(rows):
+                known = select(events.c.event_id).where(events.c.event_id.in_(some))
                 standing = set(connection.execute(known).scalars())
-                fresh = {e.event_id: _row(e) for e in some if e.event_id not in standing}
+                fresh = [rows[event_id] for event_id in some if event_id not in standing]
                 if fresh:
-                    connection.execute(insert, list(fresh.values()))
+                    connection.execute(insert, fresh)
                 new += len(fresh)
         return new
+
+    def _by_id(self, connection: Connection, rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The rows in the order of their ids, so that who sends the same events in another waits for nobody in a ring.
+
+        They are numbered before that, as they arrived.
+        """
+        following = func.nextval(func.pg_get_serial_sequence(events.name, events.c.sequence.name))
+        numbers = connection.execute(select(following).select_from(func.generate_series(1, len(rows)).alias()))
+        numbered = zip(rows.items(), sorted(numbers.scalars()), strict=True)
+        return dict(sorted((event_id, row | {"sequence": number}) for (event_id, row), number in numbered))
 
     def history(self, user_id: str, generation: str, limit: int) -> list[HistoryEntry]:
         """The user's latest events on items that are not deleted, newest first, without time by order of arrival."""
