@@ -26,7 +26,7 @@ __all__ = [
 MAX_TITLE_CHARS = 2_000
 MAX_CATEGORIES = 100
 MAX_CATEGORY_CHARS = 256
-_LARGEST_VERSION = 2**63 - 1
+_LARGEST_VERSION = 2**62  # the ledger holds twice as much, so that every version sent can still grow
 _FIELDS = frozenset({"item_id", "title", "text", "categories", "attributes", "version"})
 
 
@@ -136,5 +136,5 @@ def _version(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_VERSION:
-        raise InvalidInputError("version", "version must be an integer from 0 to 2^63 - 1", "version")
+        raise InvalidInputError("version", "version must be an integer from 0 to 2^62", "version")
     return value

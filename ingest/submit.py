@@ -91,11 +91,18 @@ def delete_items(ledger: Ledger, queue: Queue, settings: Settings, item_ids: Seq
     told = True
     for some in chunks(item_ids):
         written = ledger.items.delete(some, job_id=job, due_in=settings.redeliver_seconds)
-        ledger.jobs.grow(job, len(written))
+        ledger.jobs.grow(job, sum(w.outcome != "stale" for w in written))
         told &= wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
-    unchanged = sum(w.outcome == "unchanged" for w in outcomes)
-    return Submission(job_id=job, accepted=len(outcomes), unchanged=unchanged, delayed=not told)
+    places = {item_id: index for index, item_id in reversed(list(enumerate(item_ids)))}
+    errors = [_item_error(places[w.item_id], w) for w in outcomes if w.outcome == "stale"]
+    return Submission(
+        job_id=job,
+        accepted=len(outcomes) - len(errors),
+        unchanged=sum(w.outcome == "unchanged" for w in outcomes),
+        errors=tuple(errors),
+        delayed=not told,
+    )
 
 
 def submit_events(ledger: Ledger, settings: Settings, events: Sequence[Event]) -> EventSubmission:

@@ -20,6 +20,8 @@ from ingest.store.taste import forget_taste
 _ALL = select(items).where(items.c.item_id.in_(bindparam("ids", expanding=True)))
 _NOT_DELETED = _ALL.where(items.c.deleted_at.is_(None))
 
+_LAST_VERSION = 2**63 - 1  # what the column holds; nothing that comes in may be near it
+
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOutcome:
@@ -79,8 +81,9 @@ class ItemStore:
     def write(self, batch: Sequence[Item], *, job_id: str, revive: bool, due_in: float) -> list[WriteOutcome]:
         """Commit items and their pending rows in one transaction; outcomes in the order of the batch.
 
-        An item that equals what stands is unchanged. A lower or equal `version` is stale. A deleted item comes back
-        only with a higher `version`, or when `revive` says that the caller means it.
+        An item that equals what stands is unchanged. A lower or equal `version` is stale, and so is what comes without
+        one over a version that cannot grow any more. A deleted item comes back only with a higher `version`, or when
+        `revive` says that the caller means it.
         """
         bodies = [_body(item) for item in batch]
         with self._database.write() as connection:
@@ -105,7 +108,10 @@ class ItemStore:
         return outcomes
 
     def delete(self, item_ids: Sequence[str], *, job_id: str, due_in: float) -> list[WriteOutcome]:
-        """Tombstone those that are there and not deleted yet; the others are unchanged."""
+        """Tombstone those that are there and not deleted yet; the others are unchanged.
+
+        Stale is one whose version cannot grow any more.
+        """
         with self._database.write() as connection:
             standing = self._standing(connection, item_ids)
             stamp = connection.execute(select(now())).scalar_one()
@@ -115,6 +121,9 @@ class ItemStore:
                 there = standing.get(item_id)
                 if there is None or there.deleted:
                     outcomes.append(WriteOutcome(item_id=item_id, outcome="unchanged", version=0))
+                    continue
+                if there.version == _LAST_VERSION:
+                    outcomes.append(WriteOutcome(item_id=item_id, outcome="stale", version=there.version))
                     continue
                 version = there.version + 1
                 outcomes.append(WriteOutcome(item_id=item_id, outcome="changed", version=version))
@@ -179,7 +188,7 @@ def _decide(item: Item, body_hash: str, standing: _Standing | None, *, revive: b
     if standing is None:
         return WriteOutcome(item_id=item.item_id, outcome="changed", version=item.version or 1)
     unchanged = standing.body_hash == body_hash and not standing.deleted
-    newer = item.version is None or item.version > standing.version
+    newer = standing.version < (_LAST_VERSION if item.version is None else item.version)
     if unchanged and item.version in (None, standing.version):
         return WriteOutcome(item_id=item.item_id, outcome="unchanged", version=standing.version)
     if not newer:

@@ -57,8 +57,7 @@ async def patch_item(services: WithServices, item_id: ItemId, body: Annotated[di
 async def delete_item(services: WithServices, item_id: ItemId) -> Response:
     """Delete an item; deleting what is not there is no error."""
     check_id(item_id, "item_id")
-    submission = await work(delete_items, services.ledger, services.queue, services.settings, [item_id])
-    return _accepted(submission, ())
+    return await work(_delete_item, services, item_id)
 
 
 @router.get("/{item_id:id}", response_model=None, responses=answers(ItemAnswer))
@@ -93,8 +92,15 @@ def _patch_item(services: Services, item_id: str, patch: dict[str, Any]) -> Resp
         return _submit_one(services, _parsed(services, merged))
 
 
+def _delete_item(services: Services, item_id: str) -> Response:
+    return _answer(delete_items(services.ledger, services.queue, services.settings, [item_id]))
+
+
 def _submit_one(services: Services, item: Item) -> Response:
-    submission = submit_items(services.ledger, services.queue, services.settings, [item], revive=True)
+    return _answer(submit_items(services.ledger, services.queue, services.settings, [item], revive=True))
+
+
+def _answer(submission: Submission) -> Response:
     if submission.errors:
         raise RefusedWriteError(submission.errors[0])
     return _accepted(submission, ())

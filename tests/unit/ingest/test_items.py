@@ -93,6 +93,7 @@ def test_other_ids_are_refused(id_, code):
         ({"version": -1}, "version", "version"),
         ({"version": True}, "version", "version"),
         ({"version": 2**63}, "version", "version"),
+        ({"version": 2**62 + 1}, "version", "version"),
         ({"version": "1"}, "version", "version"),
     ],
 )

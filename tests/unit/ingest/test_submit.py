@@ -140,6 +140,18 @@ def test_deletions_wake_a_worker_once(ledger: Ledger, queue: ListQueue, settings
     assert job(ledger, second.job_id).state == "done"
 
 
+def test_a_deletion_that_cannot_be_written_is_told_by_its_place(
+    ledger: Ledger, queue: ListQueue, settings: Settings
+) -> None:
+    submit_items(ledger, queue, settings, [item("a"), item("last", version=2**63 - 1)])
+
+    submission = delete_items(ledger, queue, settings, ["a", "a", "last"])
+
+    assert submission.accepted == 1
+    assert [(e.index, e.item_id, e.code) for e in submission.errors] == [(2, "last", "stale_version")]
+    assert job(ledger, submission.job_id).total == 1
+
+
 def test_items_can_be_deleted_on_a_full_disk(ledger: Ledger, queue: ListQueue, settings: Settings) -> None:
     submit_items(ledger, queue, settings, [item("a")])
 
