@@ -13,6 +13,8 @@ from ingest.settings import Settings
 from ingest.store.items import WriteOutcome
 from ingest.store.ledger import Ledger
 
+ITEM_MOVED = "item_moved"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RefusedPart:
@@ -60,21 +62,23 @@ def submit_items(
     *,
     revive: bool = False,
     job_id: str | None = None,
+    over: int | None = None,
 ) -> Submission:
     """Commit items and wake a worker. A deleted item comes back only with a higher version, or with `revive`.
 
-    `job_id` adds to a job that was begun before. Raises StorageFullError before anything is written.
+    `job_id` adds to a job that was begun before. With `over`, only this very version of an item is changed; the code of
+    the others is `item_moved`. Raises StorageFullError before anything is written.
     """
     check_free_space(settings.home, settings.min_free_bytes)
     job = job_id or ledger.jobs.begin("items")
     outcomes: list[WriteOutcome] = []
     told = True
     for some in chunks(items):
-        written = ledger.items.write(some, job_id=job, revive=revive, due_in=settings.redeliver_seconds)
+        written = ledger.items.write(some, job_id=job, revive=revive, due_in=settings.redeliver_seconds, over=over)
         ledger.jobs.grow(job, sum(w.outcome in {"changed", "unchanged"} for w in written))
         told &= wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
-    errors = [_refused_item(i, w) for i, w in enumerate(outcomes) if w.outcome in {"stale", "deleted"}]
+    errors = [_refused_item(i, w) for i, w in enumerate(outcomes) if w.outcome not in {"changed", "unchanged"}]
     return Submission(
         job_id=job,
         accepted=len(outcomes) - len(errors),
@@ -95,7 +99,7 @@ def delete_items(ledger: Ledger, queue: Queue, settings: Settings, item_ids: Seq
         told &= wake(ledger, queue, [w.item_id for w in written if w.outcome == "changed"], settings.batch_items)
         outcomes += written
     places = {item_id: index for index, item_id in reversed(list(enumerate(item_ids)))}
-    errors = [_item_error(places[w.item_id], w) for w in outcomes if w.outcome == "stale"]
+    errors = [_refused_item(places[w.item_id], w) for w in outcomes if w.outcome == "stale"]
     return Submission(
         job_id=job,
         accepted=len(outcomes) - len(errors),
@@ -142,6 +146,13 @@ def _refused_item(index: int, outcome: WriteOutcome) -> RefusedPart:
             item_id=outcome.item_id,
             code="stale_version",
             detail=f"the record holds version {outcome.version}; only a higher version replaces it",
+        )
+    if outcome.outcome == "moved":
+        return RefusedPart(
+            index=index,
+            item_id=outcome.item_id,
+            code=ITEM_MOVED,
+            detail="others changed this item again and again meanwhile; nothing was written, send it once more",
         )
     return RefusedPart(
         index=index,

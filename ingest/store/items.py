@@ -25,7 +25,10 @@ _LAST_VERSION = 2**63 - 1  # what the column holds; nothing that comes in may be
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOutcome:
-    """What became of one write: changed, unchanged, stale (an older version) or deleted (a tombstone stands)."""
+    """What became of one write: changed, unchanged, stale (an older version), deleted (a tombstone stands) or moved.
+
+    Moved is what was to change another version than the one that stands.
+    """
 
     item_id: str
     outcome: str
@@ -78,12 +81,14 @@ class ItemStore:
             yield [_stored(row) for row in rows]
             last = rows[-1].item_id
 
-    def write(self, batch: Sequence[Item], *, job_id: str, revive: bool, due_in: float) -> list[WriteOutcome]:
+    def write(
+        self, batch: Sequence[Item], *, job_id: str, revive: bool, due_in: float, over: int | None = None
+    ) -> list[WriteOutcome]:
         """Commit items and their pending rows in one transaction; outcomes in the order of the batch.
 
         An item that equals what stands is unchanged. A lower or equal `version` is stale, and so is what comes without
         one over a version that cannot grow any more. A deleted item comes back only with a higher `version`, or when
-        `revive` says that the caller means it.
+        `revive` says that the caller means it. With `over`, only this very version of an item is changed.
         """
         bodies = [_body(item) for item in batch]
         with self._database.write() as connection:
@@ -92,7 +97,7 @@ class ItemStore:
             rows: dict[str, dict[str, Any]] = {}
             stamp = connection.execute(select(now())).scalar_one()
             for item, (body, body_hash) in zip(batch, bodies, strict=True):
-                outcome = _decide(item, body_hash, standing.get(item.item_id), revive=revive)
+                outcome = _decide(item, body_hash, standing.get(item.item_id), revive=revive, over=over)
                 outcomes.append(outcome)
                 if outcome.outcome == "changed":
                     standing[item.item_id] = _Standing(version=outcome.version, body_hash=body_hash, deleted=False)
@@ -184,7 +189,9 @@ class _Standing:
     deleted: bool
 
 
-def _decide(item: Item, body_hash: str, standing: _Standing | None, *, revive: bool) -> WriteOutcome:
+def _decide(item: Item, body_hash: str, standing: _Standing | None, *, revive: bool, over: int | None) -> WriteOutcome:
+    if over is not None and (standing is None or standing.version != over):
+        return WriteOutcome(item_id=item.item_id, outcome="moved", version=0 if standing is None else standing.version)
     if standing is None:
         return WriteOutcome(item_id=item.item_id, outcome="changed", version=item.version or 1)
     unchanged = standing.body_hash == body_hash and not standing.deleted

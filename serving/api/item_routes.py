@@ -1,7 +1,6 @@
 """Items over HTTP: written to the ledger and acknowledged at once, in the index soon after."""
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
@@ -9,7 +8,7 @@ from fastapi import APIRouter, Body, Response
 from ingest.errors import ConflictError, InvalidInputError, NotFoundError
 from ingest.intake import parse_items
 from ingest.items import Item, StoredItem, check_id, item_to_json, parse_item
-from ingest.submit import RefusedPart, Submission, delete_items, submit_items
+from ingest.submit import ITEM_MOVED, RefusedPart, Submission, delete_items, submit_items
 from serving.api.answers import WithServices, json_answer, read, work
 from serving.api.documented import answers
 from serving.api.error_responses import NothingAcceptedError
@@ -23,7 +22,7 @@ router = APIRouter(prefix="/items", tags=["items"], route_class=JsonRoute)
 batch_router = APIRouter(tags=["items"], route_class=JsonRoute)
 
 _ACCEPTED = answers(AcceptedItems, 202, "In the ledger; the job says when it is in the index.")
-_patching = Lock()  # read, merge and write are three steps; two patches of one item must not overtake each other
+_MOST_MERGES = 5  # of one patch with what others keep changing meanwhile
 
 
 class RefusedWriteError(ConflictError):
@@ -82,22 +81,28 @@ def _add_items(services: Services, data: Sequence[Any]) -> Response:
 
 
 def _put_item(services: Services, data: dict[str, Any]) -> Response:
-    return _submit_one(services, _parsed(services, data))
+    item = _parsed(services, data)
+    return _answer(submit_items(services.ledger, services.queue, services.settings, [item], revive=True))
 
 
 def _patch_item(services: Services, item_id: str, patch: dict[str, Any]) -> Response:
     check_id(item_id, "item_id")
-    with _patching:
-        merged = _merged(item_to_json(_standing(services, item_id).item), patch)
-        return _submit_one(services, _parsed(services, merged))
+    job_id: str | None = None
+    for _ in range(_MOST_MERGES):
+        # Any process may write between this and the commit, which is therefore made over this version only.
+        stored = _standing(services, item_id)
+        item = _parsed(services, _merged(item_to_json(stored.item), patch))
+        submission = submit_items(
+            services.ledger, services.queue, services.settings, [item], job_id=job_id, over=stored.version
+        )
+        if not any(error.code == ITEM_MOVED for error in submission.errors):
+            break
+        job_id = submission.job_id
+    return _answer(submission)
 
 
 def _delete_item(services: Services, item_id: str) -> Response:
     return _answer(delete_items(services.ledger, services.queue, services.settings, [item_id]))
-
-
-def _submit_one(services: Services, item: Item) -> Response:
-    return _answer(submit_items(services.ledger, services.queue, services.settings, [item], revive=True))
 
 
 def _answer(submission: Submission) -> Response:

@@ -1,5 +1,7 @@
 """Every route of the HTTP API over a real ledger and a real index."""
 
+from functools import partial
+from itertools import islice
 from urllib.parse import quote
 
 import pytest
@@ -10,6 +12,7 @@ from ingest.errors import UnavailableError
 from ingest.events import Event
 from ingest.items import Item
 from ingest.queue import NoQueue
+from ingest.store.ledger import open_ledger
 from serving.api.app import create_app
 from tests.fakes import installation
 
@@ -290,6 +293,62 @@ def test_without_its_broker_an_installation_is_degraded_and_still_ready(akin):
     assert answer.json()["checks"] == {"ledger": "ok", "index": "ok", "encoder": "ok", "queue": "unavailable"}
     assert written.status_code == 202
     assert written.headers["x-queue"] == "delayed"
+
+
+class ChangedAfterReading:
+    """An installation's items, which others change after each time one is read, as often as they have changes left."""
+
+    def __init__(self, items, changes):
+        self._items = items
+        self._changes = changes
+
+    def get(self, item_id):
+        found = self._items.get(item_id)
+        for change in islice(self._changes, 1):
+            change()
+        return found
+
+    def __getattr__(self, name):
+        return getattr(self._items, name)
+
+
+def patched_while(akin, *changes, patch):
+    """The answer to a patch of the item "moving", and the item then."""
+    with open_ledger(akin.settings.ledger_url) as ledger:
+        ledger.items = ChangedAfterReading(akin.ledger.items, iter(changes))
+        with TestClient(create_app(akin.services(ledger=ledger))) as client:
+            answer = client.patch("/v1/items/moving", json=patch)
+    akin.place_all()
+    return answer, akin.ledger.items.get("moving")
+
+
+def test_a_patch_is_merged_with_what_another_process_wrote_meanwhile(akin):
+    akin.add_items([Item(item_id="moving", title="old", text="old")])
+    change = partial(akin.add_items, [Item(item_id="moving", title="old", text="newer")])
+
+    answer, stored = patched_while(akin, change, patch={"title": "patched"})
+
+    assert answer.status_code == 202
+    assert (stored.item.title, stored.item.text) == ("patched", "newer")
+
+
+def test_a_patch_does_not_bring_back_what_was_deleted_meanwhile(akin):
+    akin.add_items([Item(item_id="moving", title="old", version=100)])
+
+    answer, stored = patched_while(akin, partial(akin.delete_items, ["moving"]), patch={"title": "patched"})
+
+    is_problem(answer, 404, "not_found")
+    assert stored.deleted_at is not None
+
+
+def test_a_patch_gives_up_where_others_change_the_item_all_the_time(akin):
+    akin.add_items([Item(item_id="moving", title="old", version=200)])
+    changes = [partial(akin.add_items, [Item(item_id="moving", title="old", text=f"{n}")]) for n in range(50)]
+
+    answer, stored = patched_while(akin, *changes, patch={"title": "patched"})
+
+    assert "once more" in is_problem(answer, 409, "item_moved")["detail"]
+    assert stored.item.title == "old"
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
