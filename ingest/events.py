@@ -12,6 +12,8 @@ from ingest.errors import InvalidInputError
 from ingest.ids import check_id
 from ingest.times import format_time, parse_time
 
+MAX_TYPE_CHARS = 64
+MAX_RECOMMENDATION_ID_CHARS = 64  # akin's own are shorter
 MAX_VALUE = 1e12
 MAX_DWELL_MS = 7 * 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,7 +62,9 @@ def parse_event(data: Any, types: Collection[str], *, now: datetime | None) -> E
         value=value,
         timestamp=timestamp,
         dwell_ms=_dwell_ms(data.get("dwell_ms")),
-        recommendation_id=None if recommendation_id is None else check_id(recommendation_id, "recommendation_id"),
+        recommendation_id=None
+        if recommendation_id is None
+        else check_id(recommendation_id, "recommendation_id", MAX_RECOMMENDATION_ID_CHARS),
     )
 
 
@@ -82,7 +86,7 @@ def _check_fields(data: Mapping[Any, Any]) -> None:
 
 
 def _type(value: Any, types: Collection[str]) -> str:
-    type_ = check_id(value, "type")
+    type_ = check_id(value, "type", MAX_TYPE_CHARS)
     if type_ not in types:
         raise InvalidInputError("unknown_event_type", f"type must be one of {', '.join(sorted(types))}", "type")
     return type_

@@ -7,14 +7,14 @@ from ingest.errors import InvalidInputError
 MAX_ID_CHARS = 256
 
 
-def check_id(value: Any, field: str) -> str:
-    """The id as it came: 1 to 256 printable characters, not only spaces. Raises InvalidInputError naming `field`."""
+def check_id(value: Any, field: str, most: int = MAX_ID_CHARS) -> str:
+    """The id as it came: 1 to `most` printable characters, not only spaces. Raises InvalidInputError naming `field`."""
     if value is None or value == "":
         raise InvalidInputError(f"{field}_missing", f"{field} is missing: it must be a string", field)
     if not isinstance(value, str):
         raise InvalidInputError("wrong_type", f"{field} must be a string", field)
-    if len(value) > MAX_ID_CHARS:
-        raise InvalidInputError(f"{field}_too_long", f"{field} has more than {MAX_ID_CHARS} characters", field)
+    if len(value) > most:
+        raise InvalidInputError(f"{field}_too_long", f"{field} has more than {most} characters", field)
     if not value.isprintable():
         raise InvalidInputError(
             f"{field}_unprintable", f"{field} holds a character that is not printable, such as a line break", field

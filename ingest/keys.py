@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from ingest.errors import InvalidInputError
+
+MAX_NAME_CHARS = 128
 _PREFIX = "akin"
 _SECRET_BYTES = 32  # 256 bits from the system's source: a fast hash is enough, nobody can try them out
 
@@ -34,6 +37,12 @@ class ApiKey:
         """Whether this is the key's secret and it was not revoked; takes as long for a wrong one as for a right one."""
         same = hmac.compare_digest(hash_secret(secret), self.secret_hash)
         return same and self.revoked_at is None
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInputError for a name that the ledger cannot hold, or a list not show."""
+    if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
+        raise InvalidInputError("name", f"a key's name has 1 to {MAX_NAME_CHARS} printable characters", "name")
 
 
 def new_secret() -> tuple[str, str]:

@@ -5,11 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from ingest.commands.options import JsonOption, settings_of_what_is_there
-from ingest.errors import SettingsError
-from ingest.keys import ApiKey, Scope
+from ingest.keys import ApiKey, Scope, check_name
 from ingest.settings import load_settings
-
-MOST_NAME_CHARS = 128
 
 app = typer.Typer(help="API keys. On a loopback address none is needed until the first one is made.")
 
@@ -24,8 +21,7 @@ def create(
     from ingest.commands.output import show
     from ingest.store.ledger import open_ledger
 
-    if not 0 < len(name) <= MOST_NAME_CHARS or not name.isprintable():
-        raise SettingsError(f"a key's name has 1 to {MOST_NAME_CHARS} printable characters")
+    check_name(name)
     with open_ledger(load_settings().ledger_url) as ledger:
         key, secret = ledger.keys.create(name, scope)
     show({**_shown(key), "key": secret}, as_json=as_json)

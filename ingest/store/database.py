@@ -257,7 +257,8 @@ def _translated() -> Iterator[None]:
             raise UnavailableError("the ledger has no tables; open it with open_ledger") from error
         raise UnavailableError(f"the ledger does not answer: {error.orig}") from error
     except (DataError, OverflowError) as error:  # PostgreSQL's word, and SQLite's, for what they can never hold
-        raise InvalidInputError("unfit", "the ledger cannot hold one of the values, most likely a number") from error
+        detail = "a value is too long or too large for the ledger; send what came with it without it"
+        raise InvalidInputError("does_not_fit", detail) from error
     except sqlite3.DatabaseError as error:
         if any(sign in str(error) for sign in _DAMAGED):
             raise DamagedLedgerError from error

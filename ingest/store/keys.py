@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from ingest.errors import NotFoundError
-from ingest.keys import ApiKey, Scope, hash_secret, new_secret
+from ingest.keys import ApiKey, Scope, check_name, hash_secret, new_secret
 from ingest.store.database import Database, moment, now
 from ingest.store.tables import api_keys
 
@@ -18,7 +18,8 @@ class KeyStore:
         self._database = database
 
     def create(self, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
-        """Make a key; the secret that is returned beside it is kept nowhere."""
+        """Make a key; the secret that is returned beside it is kept nowhere. Raises InvalidInputError for the name."""
+        check_name(name)
         key_id, secret = new_secret()
         with self._database.write() as connection:
             row = {

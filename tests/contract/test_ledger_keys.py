@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.errors import NotFoundError
+from ingest.errors import InvalidInputError, NotFoundError
 from ingest.keys import Scope
 from ingest.store.ledger import Ledger
 
@@ -17,6 +17,14 @@ def test_a_key_is_known_by_its_hash_only(ledger: Ledger) -> None:
     assert not listed.opens_with(secret + "x")
     assert listed.scopes == {Scope.QUERY, Scope.INGEST}
     assert secret not in repr(listed)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 129, "two\nlines"])
+def test_a_name_that_the_ledger_cannot_hold_or_show_is_refused(ledger: Ledger, name: str) -> None:
+    with pytest.raises(InvalidInputError, match="128"):
+        ledger.keys.create(name, [Scope.QUERY])
+
+    assert ledger.keys.list() == []
 
 
 def test_no_two_keys_are_alike(ledger: Ledger) -> None:

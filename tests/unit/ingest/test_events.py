@@ -68,6 +68,7 @@ def test_without_a_timestamp_the_time_is_now_or_none():
         ({"user_id": 5}, "wrong_type", "user_id"),
         ({"item_id": "x" * 300}, "item_id_too_long", "item_id"),
         ({"event_id": "a\x00"}, "event_id_unprintable", "event_id"),
+        ({"recommendation_id": "x" * 65}, "recommendation_id_too_long", "recommendation_id"),
         ({"recommendation_id": "\ud800"}, "recommendation_id_unprintable", "recommendation_id"),
         ({"type": None}, "type_missing", "type"),
         ({"type": "bought"}, "unknown_event_type", "type"),

@@ -153,7 +153,7 @@ def test_what_the_ledger_cannot_hold_is_listed_and_holds_nothing_back(ledger: Le
     assert submission is not None
     assert submission.accepted == 5
     assert ledger.items.get_many("abcde").keys() == set("abcde")
-    assert sorted(rejects(ledger)) == [(2, None, "wrong_type"), (3, "top", "unfit")]
+    assert sorted(rejects(ledger)) == [(2, None, "wrong_type"), (3, "top", "does_not_fit")]
 
 
 @pytest.mark.parametrize(
