@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -177,7 +178,10 @@ class Settings(BaseSettings):
     )
 
     keep_log_days: float = Field(
-        30.0, gt=0, description="Answers given, and finished jobs, are forgotten within an hour after this."
+        30.0,
+        gt=0,
+        le=36_500,
+        description="Answers given, and finished jobs, are forgotten within an hour after this.",
     )
 
     # The gate a new generation must pass before it goes live
@@ -269,7 +273,7 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the ledger."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"
+        return f"sqlite:///{quote(str((self.home / 'ledger.sqlite').absolute()))}"  # a ? would begin its options
 
     @property
     def public(self) -> bool:

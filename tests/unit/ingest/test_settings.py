@@ -5,6 +5,7 @@ import pytest
 from ingest.errors import SettingsError
 from ingest.items import parse_item
 from ingest.settings import check_cluster, load_settings, unknown_variables
+from ingest.store.ledger import open_ledger
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -122,3 +123,17 @@ def test_a_broker_and_a_qdrant_server_make_a_cluster():
     settings = load_settings(broker_url="amqp://localhost", qdrant_url="http://localhost:6333")
     assert settings.cluster
     check_cluster(settings)
+
+
+def test_days_that_no_calendar_holds_are_refused():
+    with pytest.raises(SettingsError, match="AKIN_KEEP_LOG_DAYS"):
+        load_settings(keep_log_days=1_000_000)
+
+
+@pytest.mark.parametrize("name", ["plain", "a?b", "c#d", "e%20f", "g h", "i@j", "k+l", "ü", "m:n"])
+def test_the_ledger_lies_in_the_data_folder_whatever_its_name(tmp_path, name):
+    settings = load_settings(home=tmp_path / name)
+
+    with open_ledger(settings.ledger_url) as ledger:
+        assert ledger.file == tmp_path / name / "ledger.sqlite"
+    assert (tmp_path / name / "ledger.sqlite").exists()
