@@ -25,6 +25,15 @@ from ingest.errors import DamagedLedgerError, InvalidInputError, SettingsError, 
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
 _LOCKED_SECONDS = 30  # how long SQLite waits for another writer
+# How long PostgreSQL's end of a connection may be silent, as libpq's parameters; those of the URL win.
+_PATIENCE = {
+    "connect_timeout": 5,  # seconds, of each address that the host's name stands for
+    "tcp_user_timeout": 15_000,  # milliseconds, of what was sent and nobody acknowledges
+    "keepalives": 1,
+    "keepalives_idle": 15,  # seconds, of an answer that is waited for; then three questions whether anybody is there
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 _DAMAGED = ("malformed", "not a database")  # how SQLite says it
 ROWS_PER_COMMIT = 500  # of what a training writes, so that others write in between
 
@@ -82,9 +91,10 @@ class Database:
         if self.is_sqlite and parsed.database:
             _make_room(Path(parsed.database))
         self.file = Path(parsed.database) if self.is_sqlite and parsed.database else None
-        options: dict[str, Any] = (
-            {"connect_args": {"timeout": _LOCKED_SECONDS}} if self.is_sqlite else {"pool_pre_ping": True}
-        )
+        options: dict[str, Any] = {"connect_args": {"timeout": _LOCKED_SECONDS}}
+        if not self.is_sqlite:
+            patience = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
+            options = {"connect_args": patience, "pool_pre_ping": True}
         try:
             self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
         except ModuleNotFoundError as error:
