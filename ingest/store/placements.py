@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
 from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
@@ -134,10 +134,11 @@ class PlacementStore:
                 connection.execute(self._database.insert(vectors).on_conflict_do_nothing(), rows)
 
     def collect_vectors(self) -> int:
-        """Forget vectors of texts that stand nowhere any more; returns how many."""
+        """Forget vectors of texts that stand nowhere any more, and of encoders of no generation; returns how many."""
         nowhere = ~exists().where(placements.c.content_hash == vectors.c.content_hash)
+        old = vectors.c.fingerprint.not_in(select(generations.c.fingerprint))
         with self._database.write() as connection:
-            return connection.execute(delete(vectors).where(nowhere)).rowcount
+            return connection.execute(delete(vectors).where(or_(nowhere, old))).rowcount
 
 
 def _row(placement: Placement, *, unknown: bool) -> dict[str, str | int | bool | None]:

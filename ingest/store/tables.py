@@ -46,6 +46,7 @@ placements = Table(
     Column("present", Boolean, nullable=False),  # False: known to be absent, because the item was deleted
 )
 Index("placements_content", placements.c.content_hash)
+Index("placements_item", placements.c.item_id)  # in all generations: what a deleted item's vectors are found by
 
 set_aside = Table(
     "set_aside",
@@ -90,6 +91,7 @@ vectors = Table(
     Column("content_hash", String(64), primary_key=True),
     Column("vector", LargeBinary, nullable=False),  # float32, little endian
 )
+Index("vectors_content", vectors.c.content_hash)  # of every encoder: what a deletion forgets
 
 events = Table(
     "events",
