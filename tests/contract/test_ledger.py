@@ -1,12 +1,17 @@
 """What every ledger must do as a whole, run over SQLite and PostgreSQL."""
 
 import multiprocessing
+import os
+import socket
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledger_fixtures import all_at_once, item, write
 
 from ingest.errors import SettingsError, UnavailableError
+from ingest.store.database import Database
 from ingest.store.ledger import Ledger, open_ledger
 
 
@@ -40,6 +45,31 @@ def test_a_ledger_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"this is no database, and long enough not to look like one" * 99)
     with pytest.raises(UnavailableError):
         open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError):
+            open_ledger(f"postgresql+psycopg://postgres@127.0.0.1:{silent.getsockname()[1]}/nothing")
+
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system tells no such limits")
+@pytest.mark.parametrize(("query", "milliseconds"), [("", 15_000), ("?tcp_user_timeout=7000", 7_000)])
+def test_a_connection_whose_other_end_is_gone_is_given_up(postgres_url: str, query: str, milliseconds: int) -> None:
+    database = Database(postgres_url + query)
+    with database.read() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        with socket.socket(fileno=os.dup(driver.fileno())) as theirs:
+            given_up = theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            idle = theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            alive = theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    database.close()
+
+    assert (given_up, bool(alive)) == (milliseconds, True)
+    assert idle <= 60
 
 
 def write_from_another_process(url: str, name: str, n: int) -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ledger_fixtures import all_at_once, begin, delete, due, item, place, write
 
-from ingest.errors import InvalidInputError
 from ingest.items import Item
 from ingest.store.ledger import Ledger
 
@@ -71,13 +70,23 @@ def test_only_a_newer_version_replaces(ledger: Ledger, version: int | None, text
     assert stored.version == (5 if outcome != "changed" else version or 6)
 
 
-def test_what_can_never_be_held_is_invalid_and_nothing_of_its_batch_is_kept(ledger: Ledger) -> None:
-    write(ledger, item("top", "one", version=2**63 - 1))
+def test_an_item_whose_version_cannot_grow_is_stale_and_harms_no_other(ledger: Ledger) -> None:
+    write(ledger, item("a", "old", version=2**63 - 1))
 
-    with pytest.raises(InvalidInputError):  # it would be version 2^63
-        write(ledger, item("other"), item("top", "two"))
+    assert write(ledger, item("good"), item("a", "new")) == ["changed", "stale"]
+    assert delete(ledger, "a", "good") == ["stale", "changed"]
 
-    assert ledger.items.get("other") is None
+    stored = ledger.items.get("a")
+    assert stored is not None
+    assert (stored.item.text, stored.version, stored.deleted_at) == ("old", 2**63 - 1, None)
+
+
+def test_the_highest_version_that_may_be_sent_can_be_changed_and_deleted(ledger: Ledger) -> None:
+    write(ledger, item("a", "old", version=2**62))
+
+    assert write(ledger, item("a", "new")) == ["changed"]
+    assert delete(ledger, "a") == ["changed"]
+    assert write(ledger, item("a", "back"), revive=True) == ["changed"]
 
 
 def test_the_same_item_twice_in_a_batch_ends_as_its_last(ledger: Ledger) -> None:

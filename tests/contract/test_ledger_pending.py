@@ -1,11 +1,20 @@
 """What the pending rows of every ledger must do, run over SQLite and PostgreSQL."""
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import pytest
-from ledger_fixtures import all_at_once, begin, delete, due, item, write
+import sqlalchemy
+from ledger_fixtures import all_at_once, begin, delete, due, item, placement, write
+from sqlalchemy.dialects import postgresql
 
 from ingest.store.ledger import Ledger
+from ingest.store.pending import in_turn
+from ingest.store.tables import pending
 
 # --- Pending ----------------------------------------------------------------------------------------------------------
 
@@ -184,3 +193,84 @@ def test_a_change_brings_back_what_was_set_aside(ledger: Ledger, change: str) ->
 
     assert ledger.pending.set_aside() == []
     assert due(ledger) == ["a"]
+
+
+def lock_in_turn_while(ledger: Ledger, call: Callable[[], Any]) -> Any:
+    """What a call returns that begins while somebody has locked the pending row of "a", and before he locks "b"."""
+    with ThreadPoolExecutor(1) as another, ledger._database.write() as connection:
+        connection.execute(in_turn(pending.c.item_id == "a"))
+        begun = another.submit(call)
+        wait([begun], timeout=0.3)
+        connection.execute(in_turn(pending.c.item_id == "b"))
+    return begun.result()
+
+
+def test_deletions_touch_what_is_pending_in_the_order_of_the_ids(ledger: Ledger) -> None:
+    write(ledger, item("a"), item("b"))
+
+    assert lock_in_turn_while(ledger, lambda: delete(ledger, "b", "a")) == ["changed", "changed"]
+
+
+def test_placements_touch_what_is_pending_in_the_order_of_the_ids(ledger: Ledger) -> None:
+    # given that "a", which changed meanwhile, is treated otherwise than "b"
+    begin(ledger, "g")
+    write(ledger, item("a"), item("b"))
+    ledger.pending.claim(["a", "b"], lease="l", seconds=60)
+    write(ledger, item("a", "another"))
+
+    placed = [placement("g", "a"), placement("g", "b")]
+    record = partial(ledger.placements.record, generation_names=frozenset({"g"}), lease="l")
+
+    assert lock_in_turn_while(ledger, lambda: record(placed, read={"a": 1, "b": 1})) == ["a"]
+
+
+def test_ids_are_locked_in_one_order_whatever_the_collation() -> None:
+    query = str(in_turn().compile(dialect=postgresql.dialect()))
+
+    assert 'ORDER BY pending.item_id COLLATE "C" FOR UPDATE' in query
+
+
+@contextmanager
+def begun_at(
+    ledger: Ledger, statement: str, pool: ThreadPoolExecutor, call: Callable[..., Any], *arguments: Any
+) -> Iterator[None]:
+    """Begin a call on the ledger in another thread when it is first told that statement, and give it time to end."""
+    begun: list[Future[Any]] = []
+
+    def look(_connection: Any, _cursor: Any, told: str, *_: Any) -> None:
+        if told.startswith(statement) and not begun:
+            begun.append(pool.submit(call, ledger, *arguments))
+            wait(begun, timeout=0.5)
+
+    sqlalchemy.event.listen(ledger._database._engine, "before_cursor_execute", look)
+    yield
+    sqlalchemy.event.remove(ledger._database._engine, "before_cursor_execute", look)
+    assert begun[0].result() is not None
+
+
+def test_a_change_while_an_item_is_set_aside_stays_pending(ledger: Ledger) -> None:
+    write(ledger, item("a", "bad"))
+    claim = ledger.pending.claim(["a"], lease="l", seconds=60)
+
+    # when somebody else changes it between what is looked at and what is struck off
+    with ThreadPoolExecutor(1) as another, begun_at(ledger, "INSERT INTO set_aside", another, write, item("a", "good")):
+        ledger.pending.put_aside(claim, {"a": "it cannot be embedded"})
+    ledger.pending.release("l", due_in=0, forgive=False)
+
+    assert ledger.pending.set_aside() == []
+    assert due(ledger) == ["a"]
+
+
+def test_all_that_was_set_aside_is_retried_in_short_transactions(ledger: Ledger) -> None:
+    ids = [f"i{n}" for n in range(2_500)]
+    write(ledger, *map(item, ids))
+    ledger.pending.put_aside(ledger.pending.claim(ids, lease="l", seconds=60), dict.fromkeys(ids, "why"))
+    commits: list[Any] = []
+    sqlalchemy.event.listen(ledger._database._engine, "commit", commits.append)
+
+    assert ledger.pending.retry() == 2_500
+
+    assert len(commits) >= 3
+    assert ledger.pending.count_set_aside() == 0
+    assert ledger.pending.count() == 2_500
+    assert len(due(ledger)) == 1_000

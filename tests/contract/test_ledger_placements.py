@@ -3,6 +3,8 @@
 import time
 
 import numpy as np
+import pytest
+import sqlalchemy
 from ledger_fixtures import FINGERPRINT, begin, catch_up, delete, due, item, place, placement, vector, write
 from sqlalchemy import text
 
@@ -184,6 +186,26 @@ def test_the_vector_of_a_deleted_item_is_forgotten_unless_another_item_shares_it
     delete(ledger, "c")
     place(ledger, ["c"], "g")
     assert ledger.placements.vectors(FINGERPRINT, ["shared"]) == {}
+
+
+def test_vectors_of_encoders_that_no_generation_has_are_collected(ledger: Ledger) -> None:
+    begin(ledger, "g")
+    write(ledger, item("a"))
+    for fingerprint in (FINGERPRINT, "an encoder of the past"):
+        ledger.placements.keep_vectors(fingerprint, {"used": vector(1)})
+    place(ledger, ["a"], "g", hashes={"a": "used"})
+
+    assert ledger.placements.collect_vectors() == 1
+    assert ledger.placements.vectors(FINGERPRINT, ["used"]).keys() == {"used"}
+    assert ledger.placements.vectors("an encoder of the past", ["used"]) == {}
+
+
+@pytest.mark.parametrize(("table", "column"), [("placements", "item_id"), ("vectors", "content_hash")])
+def test_an_index_finds_what_a_deletion_forgets(ledger: Ledger, table: str, column: str) -> None:
+    with ledger._database.read() as connection:
+        indexes = sqlalchemy.inspect(connection).get_indexes(table)
+
+    assert [index for index in indexes if index["column_names"][0] == column]
 
 
 def test_vectors_that_stand_nowhere_are_collected(ledger: Ledger) -> None:

@@ -5,10 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from ledger_fixtures import NOON, all_at_once, begin, delete, event, item, place, write
+from sqlalchemy import text
 
+from ingest.errors import InvalidInputError
+from ingest.intake import MESSAGE_FORMAT, take_events, take_items
+from ingest.queue import NoQueue
+from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import LoggedRecommendation
+from ingest.store.schema import migrate
 from ingest.store.tables import metadata
+from tests.services import empty
 
 
 def history_ids(ledger: Ledger, user: str = "u", limit: int = 100) -> list[str]:
@@ -80,6 +87,56 @@ def test_a_history_knows_which_version_stands_in_the_generation(ledger: Ledger) 
 
     assert {e.event.item_id: e.version for e in ledger.events.history("u", "g", 10)} == {"a": 1, "b": None}
     assert {e.event.item_id: e.version for e in ledger.events.history("u", "other", 10)} == {"a": None, "b": None}
+
+
+def test_events_sent_twice_at_once_in_different_orders_are_taken_once(ledger: Ledger) -> None:
+    for n in range(3):
+        batch = [event(f"{n}-{letter}{i}") for i in range(200) for letter in "aBé"]
+
+        results = all_at_once(
+            [lambda b=b: ledger.events.add(b) for b in (batch, batch[::-1], batch[300:] + batch[:300])]
+        )
+
+        assert not [result for result in results if isinstance(result, Exception)]
+        assert ledger.events.count() == 600 * (n + 1)
+
+
+def test_what_no_column_holds_is_refused_and_no_reason_to_try_again(postgres_url: str) -> None:
+    migrate(postgres_url)
+    with open_ledger(postgres_url) as ledger:
+        with pytest.raises(InvalidInputError, match="too long") as refused:
+            ledger.events.add([event("1"), event("2", recommendation_id="a secret" * 9)])
+
+        assert refused.value.code == "does_not_fit"
+        assert ledger.events.count() == 0
+    empty(postgres_url)
+
+
+def test_a_message_that_does_not_fit_is_listed_among_the_rejects(postgres_url: str, settings: Settings) -> None:
+    # given a database that holds less than this akin believes
+    migrate(postgres_url)
+    with open_ledger(postgres_url) as ledger:
+        with ledger._database.write() as connection:
+            connection.execute(text("ALTER TABLE events ALTER COLUMN event_id TYPE varchar(4)"))
+            connection.execute(text("ALTER TABLE items ALTER COLUMN item_id TYPE varchar(4)"))
+        events_ = [{"event_id": "an event", "user_id": "u", "item_id": "a", "type": "view"}]
+        items_ = [{"item_id": "an item", "title": "t"}]
+
+        assert take_events(ledger, settings, events_, source="s", message_format=MESSAGE_FORMAT).accepted == 0
+        assert take_items(ledger, NoQueue(), settings, items_, source="s", message_format=MESSAGE_FORMAT).accepted == 0
+
+        assert [reject.code for reject in ledger.rejects.list()] == ["does_not_fit", "does_not_fit"]
+    empty(postgres_url)
+
+
+def test_events_of_one_batch_arrive_in_its_order_whatever_their_ids(ledger: Ledger) -> None:
+    ids = [f"{n * 7919 % 2_003:04}" for n in range(2_003)]
+    write(ledger, *map(item, ids))
+
+    ledger.events.add([event(i, item_id=i) for i in ids])
+    ledger.events.add([event("again", item_id=ids[0]), event("0", item_id=ids[1])])
+
+    assert [e.event_id for e in ledger.events.for_user("u")] == ["0", "again", *reversed(ids)]
 
 
 def test_what_a_user_saw_is_distinct_and_most_recent_first(ledger: Ledger) -> None:
