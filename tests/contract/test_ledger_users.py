@@ -112,20 +112,26 @@ def test_what_no_column_holds_is_refused_and_no_reason_to_try_again(postgres_url
     empty(postgres_url)
 
 
-def test_a_message_that_does_not_fit_is_listed_among_the_rejects(postgres_url: str, settings: Settings) -> None:
+def test_what_does_not_fit_of_a_message_is_listed_among_the_rejects_and_holds_nothing_back(
+    postgres_url: str, settings: Settings
+) -> None:
     # given a database that holds less than this akin believes
     migrate(postgres_url)
     with open_ledger(postgres_url) as ledger:
         with ledger._database.write() as connection:
             connection.execute(text("ALTER TABLE events ALTER COLUMN event_id TYPE varchar(4)"))
             connection.execute(text("ALTER TABLE items ALTER COLUMN item_id TYPE varchar(4)"))
-        events_ = [{"event_id": "an event", "user_id": "u", "item_id": "a", "type": "view"}]
-        items_ = [{"item_id": "an item", "title": "t"}]
+        events_ = [{"event_id": i, "user_id": "u", "item_id": "a", "type": "view"} for i in ("1", "too long", "2", "3")]
+        items_ = [{"item_id": i, "title": "t"} for i in ("a", "b", "too long")]
 
-        assert take_events(ledger, settings, events_, source="s", message_format=MESSAGE_FORMAT).accepted == 0
-        assert take_items(ledger, NoQueue(), settings, items_, source="s", message_format=MESSAGE_FORMAT).accepted == 0
+        assert take_events(ledger, settings, events_, source="s", message_format=MESSAGE_FORMAT).accepted == 3
+        assert take_items(ledger, NoQueue(), settings, items_, source="s", message_format=MESSAGE_FORMAT).accepted == 2
 
-        assert [reject.code for reject in ledger.rejects.list()] == ["does_not_fit", "does_not_fit"]
+        assert (ledger.events.count(), ledger.items.count()) == (3, 2)
+        assert {(reject.position, reject.code) for reject in ledger.rejects.list()} == {
+            (1, "does_not_fit"),
+            (2, "does_not_fit"),
+        }
     empty(postgres_url)
 
 

@@ -142,20 +142,6 @@ def test_an_event_s_own_id_is_kept_whatever_the_message_s(ledger: Ledger, settin
     assert [e.event_id for e in ledger.events.for_user("ada")] == ["mine"]
 
 
-def test_what_the_ledger_cannot_hold_is_listed_and_holds_nothing_back(ledger: Ledger, settings: Settings) -> None:
-    # given an item with the highest version there is
-    take(ledger, settings, [{"item_id": "top", "title": "A", "version": 2**63 - 1}])
-
-    # when it is to get the one after that, among others
-    good = [{"item_id": name, "title": "good"} for name in "abcde"]
-    submission = take(ledger, settings, [*good[:2], "bad", {"item_id": "top", "title": "B"}, *good[2:]])
-
-    assert submission is not None
-    assert submission.accepted == 5
-    assert ledger.items.get_many("abcde").keys() == set("abcde")
-    assert sorted(rejects(ledger)) == [(2, None, "wrong_type"), (3, "top", "does_not_fit")]
-
-
 @pytest.mark.parametrize(
     ("arguments", "named", "read"),
     [
