@@ -9,6 +9,7 @@ import numpy as np
 from ingest.index.protocol import NO_TASTE, Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
 from ingest.scoring import text_parts
+from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from serving.answers import Because
 from serving.candidates import Selection, Shown, nearest
@@ -104,7 +105,7 @@ def best_by_blend(
     if blend.by_text:  # what has no vector does not stand in this generation
         candidates = [item_id for item_id in candidates if item_id in vectors]
     if blend.taste is not None:
-        tastes |= _taste_scores(view, blend.taste, [item_id for item_id in candidates if item_id not in tastes])
+        tastes |= taste_scores(view, blend.taste, [item_id for item_id in candidates if item_id not in tastes])
     texts = blend.texts(vectors)
     least = selection.min_score
     hits = [
@@ -153,11 +154,13 @@ def _popular_candidates(view: View, blend: Blend, pool: Selection) -> list[str]:
     return [item_id for item_id in wanted if item_id in passing][: pool.limit]
 
 
-def _taste_scores(view: View, taste: TasteProfile, item_ids: Sequence[str]) -> dict[str, float]:
-    if not item_ids:
-        return {}
-    found = view.collection.query(Query(taste=taste.vector, limit=len(item_ids), among=item_ids))
-    return {hit.item_id: hit.score for hit in found}
+def taste_scores(view: View, taste: TasteProfile, item_ids: Sequence[str]) -> dict[str, float]:
+    """The taste score of those of the items that have one, however many they are."""
+    scores: dict[str, float] = {}
+    for among in chunks(item_ids):
+        found = view.collection.query(Query(taste=taste.vector, limit=len(among), among=among))
+        scores |= {hit.item_id: hit.score for hit in found}
+    return scores
 
 
 def explained(

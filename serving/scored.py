@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
-from ingest.index.protocol import Hit, Query
+from ingest.index.protocol import Hit
 from ingest.items import StoredItem
 from ingest.store.ledger import Ledger
 from serving.answers import RecommendedItem, field_values
-from serving.blended import Blend, explained
+from serving.blended import Blend, explained, taste_scores
 from serving.explain import because
 from serving.live import View
 from serving.profile import Profile
@@ -38,9 +38,9 @@ def scores_of(view: View, basis: Basis, item_ids: Sequence[str]) -> dict[str, fl
 
 
 def _add_blend(view: View, blend: Blend, item_ids: Sequence[str], scores: dict[str, float]) -> None:
-    if blend.taste is not None and item_ids:
-        for hit in view.collection.query(Query(taste=blend.taste.vector, limit=len(item_ids), among=item_ids)):
-            scores[hit.item_id] += hit.score
+    if blend.taste is not None:
+        for item_id, score in taste_scores(view, blend.taste, item_ids).items():
+            scores[item_id] += score
     if blend.text is not None and blend.text_weight:
         for item_id, score in blend.texts(view.collection.vectors(item_ids)).items():
             scores[item_id] += score

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from test_profile import DIMENSIONS, profile_of
 
-from ingest.index.protocol import NO_TASTE
+from ingest.index.checks import MAX_EXCLUDED
+from ingest.index.protocol import NO_TASTE, SparseVector
 from serving.blended import Blend
-from serving.profile import unit
+from serving.profile import TasteProfile, unit
+from serving.scored import Basis, scores_of
+from tests.fakes import installation
 
 
 def some(n, seed):
@@ -23,3 +26,12 @@ def test_an_item_that_stands_apart_counts_more_by_text_and_the_shares_add_up():
     for item_id, vector in vectors.items():
         reasons = blend.because(item_id, NO_TASTE, vector, {})
         assert sum(reason.share for reason in reasons) == pytest.approx(found[item_id])
+
+
+def test_more_items_are_scored_than_one_query_may_ask_about(tmp_path):
+    # Ten boosts of a scenario name a thousand items each, and each finds more by its filter.
+    taste = TasteProfile(parts=(), vector=SparseVector(positions=(1,), weights=(1.0,)))
+    named = [f"i{n}" for n in range(MAX_EXCLUDED + 30)]
+    with installation(tmp_path) as akin:
+        scores = scores_of(akin.live.current(), Basis(blend=Blend(taste=taste)), named)
+    assert scores == dict.fromkeys(named, 0.0)
