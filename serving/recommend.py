@@ -54,7 +54,7 @@ class Recommender:
         self._strategies = Strategies(ledger, settings, found, self._tastes.learned)
         self._continuations = Continuations[RecommendRequest]()
         self._log = log
-        self._arranger = Arranger(ledger, impressions or Impressions(ledger), settings.filter_limits)
+        self._arranger = Arranger(ledger, impressions or Impressions(ledger), settings)
 
     def recommend(self, request: RecommendRequest) -> Recommendations:
         """The best items for this user or history, best first.

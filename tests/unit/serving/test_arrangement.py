@@ -6,7 +6,8 @@ import pytest
 
 from ingest.errors import InvalidInputError
 from ingest.events import Event
-from ingest.items import Item
+from ingest.items import AttributeType, Item
+from serving.recommend import Recommender
 from serving.request import BoostedItems, RecommendRequest
 from tests.fakes import installation
 
@@ -158,3 +159,81 @@ def test_pinned_items_have_the_score_and_the_reasons_of_the_strategy(akin):
     assert (answer.items[0].item_id, answer.items[0].source) == ("i7", "pinned")
     assert answer.items[0].score == pytest.approx(plain["i7"].score, abs=1e-5)
     assert {reason.item_id for reason in answer.items[0].because} == {"i0", "i3"}
+
+
+def test_a_deleted_item_that_a_boost_names_is_in_no_answer_before_the_index_knows(akin):
+    boosts = (BoostedItems(by=2.0, item_ids=("i7", "i10")),)
+    assert set(ids(ask(akin, boosts=boosts))[:2]) == {"i7", "i10"}
+    akin.delete_items(["i7"], place=False)
+    for more in ({}, {"min_score": 0.0}, {"filter": year(7), "relax": ("year",)}):
+        assert "i7" not in ids(ask(akin, boosts=boosts, limit=20, **more))
+
+
+def test_nothing_that_arranges_a_page_brings_a_deleted_item_back(akin):
+    gone = [f"i{n}" for n in range(1, 30, 2)]
+    akin.delete_items(gone, place=False)
+    everything = {
+        "pinned": tuple(gone[:3]),
+        "boosts": (BoostedItems(by=1.0, filter={"eq": {"categories": "crime"}}, item_ids=tuple(gone)),),
+        "explore": 0.5,
+        "relax": ("categories", "max_per"),
+        "max_per": {"categories": 2},
+        "diversity": 0.3,
+    }
+    for strategy in ("auto", "mean", "taste", "popular"):
+        answer = ask(akin, strategy=strategy, filter={"eq": {"categories": "crime"}}, limit=12, **everything)
+        assert answer.items
+        assert not {one.item_id for one in answer.items} & set(gone)
+
+
+@pytest.fixture
+def coloured(tmp_path):
+    """Eighty golden items, of which ann likes one, and a red one that stands far behind them."""
+    with installation(tmp_path) as made:
+        golden = [Item(item_id=f"gold{n}", title=f"gold gold {n}", categories=("gold",)) for n in range(80)]
+        made.add_items([*golden, Item(item_id="red", title="quite another thing", categories=("red",))])
+        made.add_events([Event(event_id="e", user_id="ann", item_id="gold0", type="like")])
+        yield made
+
+
+def test_what_caps_hold_back_beside_a_pinned_item_is_looked_for_further_down(coloured):
+    answer = ask(coloured, pinned=("gold7",), max_per={"categories": 1}, limit=2)
+    assert ids(answer) == ["gold7", "red"]
+
+
+def test_a_page_that_a_pinned_item_leaves_short_goes_on(coloured):
+    answer = ask(coloured, pinned=("gold7",), max_per={"categories": 1}, limit=2, exclude_ids=("red",))
+    assert ids(answer) == ["gold7"]
+    assert answer.has_next
+    more = coloured.recommender.next_page(answer.recommendation_id)
+    assert len(more.items) == 1
+    assert more.items[0].item_id != "gold7"
+
+
+def test_relaxing_counts_what_stands_on_the_page_for_its_caps(coloured):
+    wanted = {"max_per": {"categories": 1}, "limit": 2, "filter": {"lte": {"year": 0}}, "relax": ("year",)}
+    coloured.add_items([Item(item_id="gilt", title="gold", categories=("gold",), attributes={"year": -1})])
+    answer = ask(coloured, **wanted)
+    assert ids(answer) == ["gilt", "red"]
+    without = ask(coloured, exclude_ids=("red",), **wanted)
+    assert ids(without) == ["gilt"]
+    assert without.has_next
+
+
+def test_a_cap_counts_by_an_attribute_that_the_next_generation_will_have(akin):
+    settings = akin.settings.model_copy(
+        update={"attributes": {**akin.settings.attributes, "shelf": AttributeType.KEYWORD}}
+    )
+    akin.add_items([Item(item_id=f"i{n}", title=f"poetry {n}", attributes={"shelf": "top"}) for n in range(30)])
+    answer = Recommender(akin.ledger, akin.live, settings).recommend(replace(ANN, max_per={"shelf": 2}))
+    assert len(answer.items) == 2
+    assert answer.has_next
+
+
+def test_the_least_score_is_asked_of_a_boosted_score(akin):
+    order = ask(akin, limit=28)
+    best, last = order.items[0].score, order.items[-1]
+    boosts = (BoostedItems(by=2.0, item_ids=(last.item_id,)),)
+    answer = ask(akin, limit=28, boosts=boosts, min_score=best + 0.01)
+    assert ids(answer) == [last.item_id]
+    assert answer.items[0].score == pytest.approx(last.score + 2 * best, abs=1e-5)
