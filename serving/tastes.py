@@ -18,7 +18,7 @@ from serving.vectors import PositionCache, VectorCache
 
 MOST_KEPT = 5_000  # about 10 kB each
 
-_Mark = tuple[int, int | None, int, int]
+_Mark = tuple[int, int | None, int, Settings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Tastes:
             return self._read(view, user_id, with_seen, with_profile, with_sparse)
         key = (view.generation.name, user_id, with_sparse)
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
-        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), id(self.learned.settings()))
+        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), self.learned.settings())
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and kept[0] == mark:

@@ -71,3 +71,27 @@ def test_nothing_is_kept_of_an_erased_user(akin):
     akin.users.erase("ann")
     assert taste(akin).profile is None
     assert taste(akin).seen == ()
+
+
+class OtherSettings:
+    """What a training may find: settings that nobody else holds."""
+
+    def __init__(self, settings):
+        self.now = settings
+
+    def settings(self):
+        return self.now
+
+
+def test_settings_that_take_the_place_of_others_in_memory_are_told_from_them(akin):
+    def learned(**weights):
+        return akin.settings.model_copy(update={"event_weights": {**akin.settings.event_weights, **weights}})
+
+    akin.tastes.learned = OtherSettings(learned())
+    assert taste(akin).profile is not None
+    place, akin.tastes.learned.now = id(akin.tastes.learned.now), None
+    tried = [learned(like=-1.0)]
+    while id(tried[-1]) != place and len(tried) < 1_000:
+        tried.append(learned(like=-1.0))
+    akin.tastes.learned.now = tried[-1]
+    assert taste(akin).profile is None
