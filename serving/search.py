@@ -6,6 +6,7 @@ from typing import Any
 
 from ingest.documents import declared_attributes
 from ingest.errors import InvalidInputError
+from ingest.index.checks import check_min_score
 from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import Hit, NoWordsError
 from ingest.items import StoredItem, check_id
@@ -177,6 +178,7 @@ def _check(request: SearchRequest, settings: Settings) -> None:
     if len(request.query) > MAX_QUERY_CHARS:
         raise InvalidInputError("query_too_long", f"query may have at most {MAX_QUERY_CHARS} characters", "query")
     check_limit(request.limit, settings)
+    check_min_score(request.min_score)
     check_fields(request.fields)
     check_share(request.personalization, "personalization")
     if request.user_id is not None:

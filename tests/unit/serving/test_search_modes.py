@@ -168,3 +168,11 @@ def test_an_attribute_of_a_kind_without_facets_is_refused_by_name():
     with pytest.raises(InvalidInputError, match="place") as refused:
         check_facets(("place",), 10, {"place": AttributeType.GEO, "tag": AttributeType.KEYWORD})
     assert refused.value.field == "facets"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("min_score", [1e10, -1e10, float("nan")])
+def test_a_least_score_that_no_engine_holds_is_refused_in_every_mode(akin, mode, min_score):
+    with pytest.raises(InvalidInputError) as refused:
+        search(akin, "sea", mode=mode, min_score=min_score)
+    assert refused.value.field == "min_score"
