@@ -83,16 +83,25 @@ def best_by_taste(
 
 
 def best_by_blend(
-    ledger: Ledger, view: View, blend: Blend, selection: Selection, cache: VectorCache | None = None
+    ledger: Ledger,
+    view: View,
+    blend: Blend,
+    selection: Selection,
+    cache: VectorCache | None = None,
+    *,
+    begun: bool = False,
 ) -> Shown | None:
-    """The best by the whole score among the candidates of each part; None when taste was asked and found nothing."""
+    """The best by the whole score among the candidates of each part; None when taste was asked and found nothing.
+
+    The pages after one that was blended (`begun`) go on with what the other parts find.
+    """
     removals = ledger.pending.removals()
     pool = replace(selection, limit=max(POOL // blend.anchors, LEAST_EACH, 2 * selection.limit), min_score=None)
     tastes: dict[str, float] = {}
     stored: dict[str, StoredItem] = {}
     if blend.taste is not None:
         hits, found = best_by_taste(ledger, view, blend.taste, pool, removals)
-        if not hits:
+        if not hits and not begun:
             return None
         tastes = {hit.item_id: hit.score for hit in hits}
         stored |= found

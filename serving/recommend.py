@@ -106,7 +106,7 @@ class Recommender:
             has_next=page.more,
             relaxed=page.relaxed,
         )
-        self._remember(answer, request, given)
+        self._remember(answer, replace(request, begun_by=request.begun_by or page.strategy), given)
         return answer
 
     def _taste(self, view: View, request: RecommendRequest) -> Taste:

@@ -53,6 +53,7 @@ class RecommendRequest:
     explore: float = 0.0  # share of the page for items that were shown least
     seed: int | None = None  # equal seeds explore alike; None: another one for each answer
     relax: tuple[str, ...] = ()  # what may be dropped, in this order, while too few items pass
+    begun_by: str | None = None  # of a next page: the first one's strategy, as scores of one answer are of one kind
 
 
 def check_request(request: RecommendRequest, settings: Settings) -> None:

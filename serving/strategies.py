@@ -43,7 +43,7 @@ class Strategies:
 
     def items(self, view: View, selection: Selection, taste: Taste, request: RecommendRequest) -> Found:
         """The strategy that was possible, and its items."""
-        asked = request.strategy
+        asked = request.begun_by or request.strategy
         if taste.sparse is not None and asked == TASTE:
             blend = Blend(taste=taste.sparse)
             shown = best_by_taste(self._ledger, view, taste.sparse, selection)
@@ -51,7 +51,7 @@ class Strategies:
             return TASTE, self._filled_up(view, selection, taste, request, Basis(blend=blend), found)
         if taste.sparse is not None and asked in BY_TASTE:
             blend = self._blend(taste)
-            best = self._best(view, blend, selection)
+            best = self._best(view, blend, selection, begun=request.begun_by == BLEND)
             if best is not None:
                 found = self._shown(view, best, blend, BLEND, request)
                 return BLEND, self._filled_up(view, selection, taste, request, Basis(blend=blend), found)
@@ -88,8 +88,8 @@ class Strategies:
             items = with_fields(items, stored, request.fields)
         return tuple(items)
 
-    def _best(self, view: View, blend: Blend, selection: Selection) -> Shown | None:
-        return best_by_blend(self._ledger, view, blend, selection, self._vectors)
+    def _best(self, view: View, blend: Blend, selection: Selection, *, begun: bool = False) -> Shown | None:
+        return best_by_blend(self._ledger, view, blend, selection, self._vectors, begun=begun)
 
     def _blend(self, taste: Taste) -> Blend:
         learned = self._learned.weights()

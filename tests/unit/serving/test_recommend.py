@@ -239,6 +239,26 @@ def test_what_fills_up_has_the_scores_of_the_same_strategy(learned):
     assert len(learned.recommender.recommend(replace(wanted, min_score=0.0)).items) == 27
 
 
+def test_every_page_of_a_blend_has_its_scores(learned):
+    learned.add_events([event("ann", "i0"), event("ann", "i2")])
+    whole = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=28))
+    score = {one.item_id: one.score for one in whole.items}
+    answer = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=4))
+    shown = list(answer.items)
+    while answer.has_next:
+        answer = learned.recommender.next_page(answer.recommendation_id)
+        assert answer.strategy == "blend"
+        shown += answer.items
+    assert {one.item_id for one in shown} == set(score)
+    assert [one.score for one in shown] == pytest.approx([score[one.item_id] for one in shown], abs=1e-5)
+
+
+def test_a_page_goes_on_as_it_began_when_the_user_did_something_meanwhile(learned):
+    first = learned.recommender.recommend(RecommendRequest(user_id="ann", limit=4))
+    learned.add_events([event("ann", "i0")])
+    assert learned.recommender.next_page(first.recommendation_id).strategy == first.strategy == "popular"
+
+
 def test_without_trained_items_in_the_history_the_text_answers(learned):
     learned.add_items([item(40, topic="crime")])
     learned.add_events([event("ann", "i40")])
