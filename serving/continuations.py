@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
+from serving.erased import Erased
+
 Request = TypeVar("Request")
 
 
@@ -38,15 +40,32 @@ class Continuations(Generic[Request]):
         self._clock = clock
         self._kept: OrderedDict[str, Continuation[Request]] = OrderedDict()
         self._size = 0
+        self._erased = Erased(clock)
         self._lock = Lock()
 
+    def now(self) -> float:
+        """The moment at which a request begins; what it makes is kept with it."""
+        return self._erased.now()
+
     def keep(
-        self, recommendation_id: str, request: Request, given: tuple[str, ...], *, user_id: str | None, size: int
+        self,
+        recommendation_id: str,
+        request: Request,
+        given: tuple[str, ...],
+        *,
+        user_id: str | None,
+        size: int,
+        begun_at: float,
     ) -> None:
-        """Remember one page that holds about `size` ids; the oldest leave when there are too many."""
+        """Remember one page that holds about `size` ids; the oldest leave when there are too many.
+
+        Nothing is kept of a user who was erased since the request began.
+        """
         expires_at = self._clock() + self._seconds
         kept = Continuation(request=request, given=given, user_id=user_id, expires_at=expires_at, size=size)
         with self._lock:
+            if self._erased.since(begun_at, user_id):
+                return
             self._kept[recommendation_id] = kept
             self._size += size
             while self._kept and self._too_much():
@@ -62,6 +81,7 @@ class Continuations(Generic[Request]):
     def forget(self, user_id: str) -> None:
         """Drop everything of a user who is being erased."""
         with self._lock:
+            self._erased.add(user_id)
             mine = [name for name, kept in self._kept.items() if kept.user_id == user_id]
             for recommendation_id in mine:
                 self._size -= self._kept.pop(recommendation_id).size

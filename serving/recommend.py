@@ -67,16 +67,18 @@ class Recommender:
         check_request(request, self._settings)
         if request.explore and request.seed is None:  # one for all pages of the answer
             request = replace(request, seed=randbits(63))
-        return self._live.ask(lambda view: self._page(view, request, given=()))
+        begun_at = self._continuations.now()
+        return self._live.ask(lambda view: self._page(view, request, given=(), begun_at=begun_at))
 
     def next_page(self, recommendation_id: str) -> Recommendations:
         """The page after that answer, without repeats. Raises NotFoundError when the id is unknown or its time over."""
+        begun_at = self._continuations.now()  # before anything of the user is read
         kept = self._continuations.get(recommendation_id)
         known = (kept.request, kept.given) if kept else self._written(recommendation_id)
         if known is None:
             raise RecommendationExpiredError("no page is kept under this id; ask for recommendations anew")
         request, given = known
-        return self._live.ask(lambda view: self._page(view, request, given=given))
+        return self._live.ask(lambda view: self._page(view, request, given=given, begun_at=begun_at))
 
     def forget(self, user_id: str) -> None:
         """Drop what is kept of a user who is being erased."""
@@ -86,7 +88,7 @@ class Recommender:
     def _written(self, recommendation_id: str) -> tuple[RecommendRequest, tuple[str, ...]] | None:
         return pages.read(self._ledger, recommendation_id, elsewhere=not self._settings.embedded)
 
-    def _page(self, view: View, request: RecommendRequest, given: tuple[str, ...]) -> Recommendations:
+    def _page(self, view: View, request: RecommendRequest, given: tuple[str, ...], begun_at: float) -> Recommendations:
         taste = self._taste(view, request)
         seen = taste.seen if request.exclude_seen else ()
         selection = Selection(
@@ -106,7 +108,8 @@ class Recommender:
             has_next=page.more,
             relaxed=page.relaxed,
         )
-        self._remember(answer, replace(request, begun_by=request.begun_by or page.strategy), given)
+        going_on = replace(request, begun_by=request.begun_by or page.strategy)
+        self._remember(answer, going_on, given, begun_at)
         return answer
 
     def _taste(self, view: View, request: RecommendRequest) -> Taste:
@@ -138,11 +141,15 @@ class Recommender:
             for item in items
         ]
 
-    def _remember(self, answer: Recommendations, request: RecommendRequest, given: tuple[str, ...]) -> None:
+    def _remember(
+        self, answer: Recommendations, request: RecommendRequest, given: tuple[str, ...], begun_at: float
+    ) -> None:
         given += tuple(item.item_id for item in answer.items)
         if answer.has_next:
             size = len(given) + len(request.exclude_ids) + _IDS_PER_EVENT * len(request.history or ())
-            self._continuations.keep(answer.recommendation_id, request, given, user_id=request.user_id, size=size)
+            self._continuations.keep(
+                answer.recommendation_id, request, given, user_id=request.user_id, size=size, begun_at=begun_at
+            )
         if self._log is not None:
             page = pages.written(request, given) if answer.has_next else None
             self._log.add(logged(answer, request.user_id, page))

@@ -11,6 +11,7 @@ from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import HistoryEntry
 from serving.answers import ProfileInfo
+from serving.erased import Erased
 from serving.learned import Learned
 from serving.live import View
 from serving.profile import Profile, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
@@ -45,6 +46,7 @@ class Tastes:
         self.learned = Learned(ledger, settings)  # one for whoever weighs a history, so that all weigh alike
         self._vectors = VectorCache() if vectors is None else vectors
         self._kept: OrderedDict[tuple[str, str, bool], tuple[_Mark, Taste]] = OrderedDict()
+        self._erased = Erased()
         self._lock = Lock()
         self._positions = PositionCache(ledger)
 
@@ -57,6 +59,7 @@ class Tastes:
             PROFILES.labels("not_kept").inc()
             return self._read(view, user_id, with_seen, with_profile, with_sparse)
         key = (view.generation.name, user_id, with_sparse)
+        begun_at = self._erased.now()
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
         mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), self.learned.settings())
         with self._lock:
@@ -67,7 +70,8 @@ class Tastes:
         PROFILES.labels("miss").inc()
         taste = self._read(view, user_id, with_seen, with_profile, with_sparse)
         with self._lock:
-            self._kept[key] = (mark, taste)
+            if not self._erased.since(begun_at, user_id):
+                self._kept[key] = (mark, taste)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         return taste
@@ -75,6 +79,7 @@ class Tastes:
     def forget(self, user_id: str) -> None:
         """Drop what is kept of a user who is being erased."""
         with self._lock:
+            self._erased.add(user_id)
             for key in [key for key in self._kept if key[1] == user_id]:
                 del self._kept[key]
 

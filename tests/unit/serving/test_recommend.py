@@ -9,9 +9,12 @@ from ingest.events import Event
 from ingest.items import Item
 from ingest.taste.model import no_model
 from ingest.train import place_taste, train_live
+from serving.continuations import Continuations
 from serving.inline_history import parse_inline_history
-from serving.recommend import RecommendationExpiredError
+from serving.recommend import RecommendationExpiredError, Recommender
 from serving.request import RecommendRequest
+from serving.tastes import Tastes
+from serving.users import Users
 from tests.fakes import FakeClock, installation
 
 TOPICS = ("poetry", "crime", "cooking")
@@ -286,21 +289,54 @@ def test_a_blends_reasons_name_every_past_event_once(learned):
 
 
 def test_pages_are_forgotten_after_their_time_and_with_their_user(tmp_path):
-    from serving.continuations import Continuations
-
     clock = FakeClock()
     pages = Continuations(capacity=2, size_capacity=100, seconds=60, clock=clock)
     for name, user in (("a", "ann"), ("b", "bob"), ("c", None)):
-        pages.keep(name, "request", ("i1",), user_id=user, size=1)
+        pages.keep(name, "request", ("i1",), user_id=user, size=1, begun_at=clock())
     assert pages.get("a") is None
     pages.forget("bob")
     assert pages.get("b") is None
     assert pages.get("c").given == ("i1",)
-    pages.keep("d", "request", (), user_id=None, size=101)
+    pages.keep("d", "request", (), user_id=None, size=101, begun_at=clock())
     assert pages.get("c") is None
-    pages.keep("e", "request", (), user_id=None, size=1)
+    pages.keep("e", "request", (), user_id=None, size=1, begun_at=clock())
     clock.advance(61)
     assert pages.get("e") is None
+
+
+def test_a_page_of_an_erased_user_is_kept_only_where_the_request_began_afterwards():
+    clock = FakeClock()
+    pages = Continuations(seconds=1_800, clock=clock)
+    began = pages.now()
+    clock.advance(1)
+    pages.forget("bob")
+    for user, begun_at, kept in (("bob", began, False), ("ann", began, True), ("bob", began + 2, True)):
+        pages.keep("f", "request", (), user_id=user, size=1, begun_at=begun_at)
+        assert (pages.get("f") is not None) is kept
+
+
+class ErasedMeanwhile(Tastes):
+    """Reads a history; ann is erased before anything else happens."""
+
+    users = None
+
+    def of_user(self, view, user_id, **options):
+        taste = super().of_user(view, user_id, **options)
+        self.users.erase("ann")
+        return taste
+
+
+def test_no_page_is_kept_of_a_user_who_is_erased_while_asking(akin):
+    akin.add_events([event("ann", "i0"), event("bob", "i0")])
+    tastes = ErasedMeanwhile(akin.ledger, akin.settings)
+    recommender = Recommender(akin.ledger, akin.live, akin.settings, tastes=tastes)
+    tastes.users = Users(akin.ledger, akin.live, tastes.learned, recommender)
+    first = recommender.recommend(RecommendRequest(user_id="ann", limit=2))
+    assert first.strategy == "interests"
+    with pytest.raises(RecommendationExpiredError):
+        recommender.next_page(first.recommendation_id)
+    other = recommender.recommend(RecommendRequest(user_id="bob", limit=2))
+    assert recommender.next_page(other.recommendation_id).items
 
 
 def test_what_is_popular_lately_is_a_part_of_the_score_of_its_own(tmp_path):

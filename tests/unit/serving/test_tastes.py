@@ -8,6 +8,8 @@ import pytest
 from ingest.events import Event
 from ingest.items import Item
 from serving.request import RecommendRequest
+from serving.tastes import Tastes
+from serving.vectors import VectorCache
 from tests.fakes import HashingEncoder, installation
 
 
@@ -71,6 +73,29 @@ def test_nothing_is_kept_of_an_erased_user(akin):
     akin.users.erase("ann")
     assert taste(akin).profile is None
     assert taste(akin).seen == ()
+
+
+class ErasedMeanwhile(VectorCache):
+    """Fetches the vectors of a history, whose user is erased at that moment."""
+
+    erase = None
+
+    def of_history(self, view, entries):
+        self.erase("ann")
+        return super().of_history(view, entries)
+
+
+def test_nothing_is_kept_of_a_user_who_is_erased_while_asking(akin):
+    vectors = ErasedMeanwhile()
+    tastes = Tastes(akin.ledger, akin.settings, vectors)
+
+    def erase(user_id):
+        akin.users.erase(user_id)
+        tastes.forget(user_id)
+
+    vectors.erase = erase
+    assert tastes.of_user(akin.live.current(), "ann", with_seen=True).profile is not None
+    assert not tastes._kept
 
 
 class OtherSettings:
