@@ -1,5 +1,6 @@
 """The catalogue as a map: every item at the two directions in which the text vectors differ most."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
@@ -10,6 +11,7 @@ from scipy.sparse.linalg import eigsh
 
 from ingest.chunks import chunks
 from ingest.index.protocol import Collection
+from ingest.items import Item
 from ingest.store.ledger import Ledger
 from serving.live import LiveIndex, View
 
@@ -31,6 +33,16 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Drawing:
+    """Where the vectors of one generation lie. What else is shown of their items is read when somebody looks."""
+
+    generation: str
+    items: int
+    recorded: int  # this process's placements when it was drawn; those of others only show in the number of items
+    positions: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Landscape:
     """The map of one generation. `items` says how many there are in all; a large catalogue is shown in part."""
 
@@ -40,47 +52,51 @@ class Landscape:
 
 
 class Cartographer:
-    """Draws the map of the live generation, once for each generation and size."""
+    """Draws the map of the live generation, anew when that, its size or what this process placed has changed."""
 
     def __init__(self, ledger: Ledger, live: LiveIndex) -> None:
         self._ledger = ledger
         self._live = live
         self._lock = Lock()
-        self._drawn: Landscape | None = None
+        self._drawn: _Drawing | None = None
 
     def draw(self) -> Landscape:
-        """The map as it stands; drawn anew when the generation or its number of items has changed."""
-        return self._live.ask(self._draw)
+        """The map with the items that the ledger has now, under the titles that they have now."""
+        drawn = self._live.ask(self._draw)
+        stored = self._ledger.items.get_many(drawn.positions)
+        places = [
+            _place(stored[item_id].item, x, y) for item_id, (x, y) in drawn.positions.items() if item_id in stored
+        ]
+        return Landscape(generation=drawn.generation, items=drawn.items, places=tuple(places))
 
     def prepare(self) -> None:
         """Draw the map of a generation that has none yet, before somebody waits to see it."""
         if self._drawn is None or self._drawn.generation != self._live.current().generation.name:
-            self.draw()
+            self._live.ask(self._draw)
 
-    def _draw(self, view: View) -> Landscape:
-        count = view.collection.count()
+    def _draw(self, view: View) -> _Drawing:
+        recorded, count = self._ledger.placements.recorded, view.collection.count()
         with self._lock:  # one request draws, the others wait for it
             drawn = self._drawn
-            if drawn is None or (drawn.generation, drawn.items) != (view.generation.name, count):
-                drawn = self._drawn = self._drawn_from(view, count)
+            key = (view.generation.name, count, recorded)
+            if drawn is None or (drawn.generation, drawn.items, drawn.recorded) != key:
+                positions = _positions(_vectors(view.collection))
+                drawn = self._drawn = _Drawing(
+                    generation=view.generation.name, items=count, recorded=recorded, positions=positions
+                )
             return drawn
 
-    def _drawn_from(self, view: View, count: int) -> Landscape:
-        vectors = _vectors(view.collection)
-        positions = project(np.array(list(vectors.values()), dtype=np.float32)) if vectors else np.empty((0, 2))
-        stored = self._ledger.items.get_many(vectors)
-        places = [
-            Place(
-                item_id=item_id,
-                x=round(float(x), 4),
-                y=round(float(y), 4),
-                category=stored[item_id].item.categories[0] if stored[item_id].item.categories else None,
-                title=stored[item_id].item.title[:80],
-            )
-            for item_id, (x, y) in zip(vectors, positions, strict=True)
-            if item_id in stored
-        ]
-        return Landscape(generation=view.generation.name, items=count, places=tuple(places))
+
+def _place(item: Item, x: float, y: float) -> Place:
+    category = item.categories[0] if item.categories else None
+    return Place(item_id=item.item_id, x=x, y=y, category=category, title=item.title[:80])
+
+
+def _positions(vectors: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, float]]:
+    if not vectors:
+        return {}
+    flat = project(np.array(list(vectors.values()), dtype=np.float32))
+    return {item_id: (round(float(x), 4), round(float(y), 4)) for item_id, (x, y) in zip(vectors, flat, strict=True)}
 
 
 def project(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,7 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.console.landscape import _directions, project
+from ingest.items import Item
+from ingest.submit import submit_items
+from serving.console.landscape import Cartographer, _directions, project
+from tests.fakes import installation
 
 
 @given(st.integers(1, 40), st.integers(2, 16), st.integers(0, 2**32 - 1))
@@ -40,3 +43,28 @@ def test_the_same_vectors_get_the_same_map():
 
 def test_many_equal_vectors_lie_on_one_place():
     assert np.array_equal(project(np.ones((10, 20), np.float32)), np.zeros((10, 2)))
+
+
+def shown(cartographer):
+    return {place.item_id: (place.title, place.category) for place in cartographer.draw().places}
+
+
+def test_the_map_shows_no_deleted_item_and_every_title_as_it_is_now(tmp_path):
+    with installation(tmp_path) as akin:
+        akin.add_items([Item(item_id=f"i{n}", title=f"title {n}", categories=("old",)) for n in range(5)])
+        cartographer = Cartographer(akin.ledger, akin.live)
+        assert shown(cartographer)["i2"] == ("title 2", "old")
+        akin.delete_items(["i1"], place=False)
+        submit_items(akin.ledger, akin.queue, akin.settings, [Item(item_id="i2", title="renamed", categories=("new",))])
+        assert "i1" not in shown(cartographer)
+        assert shown(cartographer)["i2"] == ("renamed", "new")
+
+
+def test_what_took_the_place_of_another_item_is_on_the_map(tmp_path):
+    with installation(tmp_path) as akin:
+        akin.add_items([Item(item_id=f"i{n}", title=f"title {n}") for n in range(5)])
+        cartographer = Cartographer(akin.ledger, akin.live)
+        cartographer.draw()
+        akin.delete_items(["i1"])
+        akin.add_items([Item(item_id="fresh", title="fresh")])
+        assert set(shown(cartographer)) == {"i0", "i2", "i3", "i4", "fresh"}
