@@ -10,6 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Mount
 
 from ingest.errors import (
     AkinError,
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 _MOST_ERRORS = 100
+_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+_DESCRIBED = "/docs describes every call"
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 # Where the validator's own words say little to whoever sent the request.
 _OURS = {
@@ -133,8 +136,23 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return problem(error.status_code, error.code, error.detail, request_id=request_id_of(request), field=field)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
-    headers = dict(error.headers) if error.headers else None
-    return problem(error.status_code, code, f"{phrase}.", request_id=request_id_of(request), headers=headers)
+    headers, detail = dict(error.headers or {}), f"{phrase}."
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = f"there is nothing at this path; {_DESCRIBED}"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "GET")
+        detail = f"this path takes {allowed}; {_DESCRIBED}"
+    return problem(error.status_code, code, detail, request_id=request_id_of(request), headers=headers or None)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes: each method has a route of its own, and only the first that fits the path was asked."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # those take files, any method
+    return [method for method in _METHODS if any(_takes(route, request, method) for route in routes)]
+
+
+def _takes(route: BaseRoute, request: Request, method: str) -> bool:
+    return route.matches({**request.scope, "method": method})[0] is Match.FULL
 
 
 def _public_detail(error: Exception, status: int) -> str:
@@ -153,7 +171,7 @@ def _path(location: Sequence[Any]) -> str:
     parts = [str(part) for part in location]
     if len(parts) > 1 and parts[0] in {"body", "query", "path", "header"}:
         del parts[0]
-    return _plain(".".join(parts)) or "body"
+    return _plain(".".join(parts)) or ("query" if location and location[0] == "query" else "body")
 
 
 def _plain(name: str | None) -> str | None:

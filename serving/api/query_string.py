@@ -18,23 +18,22 @@ Asked = TypeVar("Asked", bound=BaseModel)
 MAX_FILTER_CHARS = 20_000
 _LISTS = ("fields", "facets", "relax")
 _TREES = frozenset({"filter", "max_per"})  # JSON objects in a query string
+_HOW = {"exclude_ids": "Repeated for each of them, as ids may hold commas."}
 _ID = {"description": "Any printable characters; encode `/` and `%`.", "schema": {"type": "string"}}
 
 
 def asked(request: Request, model: type[Asked]) -> Asked:
     """The query string as a model.
 
-    `filter` and `max_per` are JSON, `exclude_ids` may be repeated, lists of names have commas. Unknown parameters are
-    ignored. Raises what the framework raises for a wrong one, naming it.
+    `filter` and `max_per` are JSON; `exclude_ids` is repeated, as ids may hold commas; lists of names have commas, and
+    may be repeated too. Raises what the framework raises for a wrong or unknown parameter, naming it.
     """
     values: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
-        if name not in model.model_fields:
-            continue
         if name == "exclude_ids":
             values.setdefault(name, []).append(value)
         elif name in _LISTS:
-            values[name] = [field.strip() for field in value.split(",") if field.strip()]
+            values.setdefault(name, []).extend(field.strip() for field in value.split(",") if field.strip())
         else:
             values[name] = _tree(value, name) if name in _TREES else value
     try:
@@ -50,7 +49,7 @@ def described(model: type[BaseModel], *, path: str | None = None) -> dict[str, A
     required = set(schema.get("required", ()))
     parameters: list[dict[str, Any]] = [{"name": path, "in": "path", "required": True, **_ID}] if path else []
     for name, field in schema["properties"].items():
-        description = field.get("description", "")
+        description = f"{field.get('description', '')} {_HOW.get(name, '')}".strip()
         one: dict[str, Any] = {"name": name, "in": "query", "required": name in required, "description": description}
         if name in _TREES:
             one["content"] = {"application/json": {"schema": {"type": "object"}}}

@@ -416,3 +416,40 @@ def test_small_products_are_made_on_one_thread_while_the_api_answers(akin):
     with TestClient(create_app(akin.services())) as answering:
         assert answering.get("/healthz").status_code == 200
         assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+
+
+@pytest.mark.parametrize("path", ["/v1/users/ann/recommendations", "/v1/items/i1/similar", "/v1/search"])
+def test_an_unknown_parameter_is_named(client, path):
+    refused = client.get(path, params={"query": "title", "lmit": 3} if "search" in path else {"lmit": 3})
+    problem = is_problem(refused, 422, "invalid_request")
+    assert problem["field"] == "lmit"
+    assert "no such field" in problem["detail"]
+
+
+def test_an_unknown_parameter_whose_name_is_not_to_be_repeated_is_said_to_be_in_the_query(client):
+    refused = client.get("/v1/search", params={"query": "title", "<b>": 3})
+    assert is_problem(refused, 422, "invalid_request")["field"] == "query"
+
+
+def test_repeated_names_of_a_list_are_all_taken(client):
+    answer = client.get("/v1/items/i1/similar?fields=title&fields=categories,attributes&limit=1")
+    assert set(answer.json()["items"][0]["fields"]) == {"title", "categories", "attributes"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/v1/items/i1", "GET, PUT, PATCH, DELETE"),
+        ("PUT", "/v1/search", "GET, POST"),
+        ("GET", "/v1/items:batch", "POST"),
+        ("POST", "/console/app.js", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_told_those_it_takes(client, method, path, allowed):
+    refused = client.request(method, path, json={})
+    assert allowed in is_problem(refused, 405, "method_not_allowed")["detail"]
+    assert refused.headers["allow"] == allowed
+
+
+def test_a_path_that_is_not_there_points_to_the_description(client):
+    assert "/docs" in is_problem(client.get("/v2/anything"), 404, "not_found")["detail"]
