@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ingest.events import Event
 from ingest.items import Item, StoredItem, check_id
 from ingest.store.ledger import Ledger
-from ingest.store.records import ErasureReceipt, HistoryEntry
+from ingest.store.records import ErasureReceipt, HistoryEntry, LoggedRecommendation
 from serving.learned import Learned
 from serving.live import LiveIndex
 from serving.profile import Weighed, weigh
@@ -42,6 +42,14 @@ class Interests:
     uncategorised: float
     events: int
     generation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Everything that is kept of a user: events and the answers that were given to them, newest first."""
+
+    events: tuple[Event, ...]
+    recommendations: tuple[LoggedRecommendation, ...]
 
 
 class Users:
@@ -84,10 +92,13 @@ class Users:
             interests=named[:MOST_INTERESTS], uncategorised=uncategorised, events=len(weighed), generation=generation
         )
 
-    def export(self, user_id: str) -> list[Event]:
-        """Every event of the user, newest first."""
+    def export(self, user_id: str) -> Export:
+        """Every event of the user and every answer that is logged; what was answered within a second may lack."""
         check_id(user_id, "user_id")
-        return list(self._ledger.events.for_user(user_id))
+        return Export(
+            events=tuple(self._ledger.events.for_user(user_id)),
+            recommendations=tuple(self._ledger.recommendations.for_user(user_id)),
+        )
 
     def erase(self, user_id: str) -> ErasureReceipt:
         """Remove the user's events, log entries and what is kept in memory; a salted tombstone stays."""

@@ -2,11 +2,12 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Row, bindparam, delete, func, select, update
 
 from ingest.chunks import chunks
 from ingest.store.database import Database, microseconds, moment, now
@@ -151,6 +152,14 @@ class RecommendationLog:
             if following:
                 self._insert_pages.run(connection, following)
 
+    def for_user(self, user_id: str) -> Iterator[LoggedRecommendation]:
+        """Every answer that was given to a user, newest first."""
+        query = select(recommendations).where(recommendations.c.user_id == user_id)
+        order = (recommendations.c.created_at.desc(), recommendations.c.recommendation_id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(*order)).all()
+        yield from map(_answer, rows)
+
     def page(self, recommendation_id: str, since: datetime) -> bytes | None:
         """What the page after that answer is made from, if it was given since then."""
         asked = {"recommendation_id": recommendation_id, "since": microseconds(since)}
@@ -174,6 +183,17 @@ class RecommendationLog:
         """Remove old answers."""
         with self._database.write() as connection:
             connection.execute(delete(recommendations).where(recommendations.c.created_at < microseconds(moment_)))
+
+
+def _answer(row: Row[Any]) -> LoggedRecommendation:
+    return LoggedRecommendation(
+        recommendation_id=row.recommendation_id,
+        user_id=row.user_id,
+        generation=row.generation,
+        strategy=row.strategy,
+        item_ids=tuple(orjson.loads(row.item_ids)),
+        created_at=moment(row.created_at),
+    )
 
 
 def _answer_row(entry: LoggedRecommendation, erased: Collection[str]) -> tuple[str, str | None, str, str, str, int]:

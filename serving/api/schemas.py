@@ -236,11 +236,22 @@ class HistoryAnswer(BaseModel):
     events: list[PastEventAnswer]
 
 
+class GivenAnswer(BaseModel):
+    """An answer that was given to a user."""
+
+    recommendation_id: str
+    created_at: datetime
+    strategy: str
+    generation: str
+    item_ids: list[str]
+
+
 class ExportAnswer(BaseModel):
-    """Every event of a user."""
+    """Everything that is kept of a user, newest first."""
 
     user_id: str
     events: list[EventAnswer]
+    recommendations: list[GivenAnswer] = Field(description="What was answered, as far as the log still holds it.")
 
 
 class InterestAnswer(BaseModel):

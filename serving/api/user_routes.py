@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from ingest.events import Event
+from ingest.store.records import LoggedRecommendation
 from serving.api.answers import WithServices, json_answer, read, work
 from serving.api.documented import answers
 from serving.api.json_body import JsonRoute
@@ -29,7 +30,7 @@ async def user_profile(services: WithServices, user_id: UserId) -> Response:
 
 @router.get("/{user_id:id}/export", response_model=None, responses=answers(ExportAnswer))
 async def user_export(services: WithServices, user_id: UserId) -> Response:
-    """Every event of the user."""
+    """Every event of the user, and every answer that was given to them."""
     return await work(_export, services, user_id)
 
 
@@ -75,7 +76,24 @@ def _profile(services: Services, user_id: str) -> Response:
 
 
 def _export(services: Services, user_id: str) -> Response:
-    return json_answer({"user_id": user_id, "events": [_event(event) for event in services.users.export(user_id)]})
+    found = services.users.export(user_id)
+    return json_answer(
+        {
+            "user_id": user_id,
+            "events": [_event(event) for event in found.events],
+            "recommendations": [_given(answer) for answer in found.recommendations],
+        }
+    )
+
+
+def _given(answer: LoggedRecommendation) -> dict[str, Any]:
+    return {
+        "recommendation_id": answer.recommendation_id,
+        "created_at": answer.created_at,
+        "strategy": answer.strategy,
+        "generation": answer.generation,
+        "item_ids": answer.item_ids,
+    }
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -227,6 +227,23 @@ def test_deleting_a_user_leaves_a_tombstone_and_nothing_else(ledger: Ledger, led
         assert again.users.deleted(["Ann"])
 
 
+def test_the_answers_of_a_user_are_read_newest_first(ledger: Ledger) -> None:
+    given = [
+        LoggedRecommendation(
+            recommendation_id=name,
+            user_id=user,
+            generation="g",
+            strategy="blend",
+            item_ids=("b", "a"),
+            created_at=NOON + timedelta(minutes=minutes),
+        )
+        for name, user, minutes in (("r1", "ann", 0), ("r2", "ann", 2), ("r3", "bob", 3), ("r4", None, 4))
+    ]
+    ledger.recommendations.log(given)
+    assert list(ledger.recommendations.for_user("ann")) == [given[1], given[0]]
+    assert list(ledger.recommendations.for_user("nobody")) == []
+
+
 def test_impressions_are_counted_over_the_latest_answers(ledger: Ledger) -> None:
     shown = [("a", "b"), ("b", "c"), ("b",)]
     ledger.recommendations.log(

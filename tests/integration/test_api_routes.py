@@ -215,16 +215,29 @@ def test_a_facet_that_is_not_declared_is_named(client):
     assert "<b>" not in long.text
 
 
-def test_a_user_is_shown_handed_out_and_erased(client):
+def test_a_user_is_shown_handed_out_and_erased(akin, client):
     for n in range(2):
         event = {"event_id": f"z{n}", "user_id": "zoë / %", "item_id": f"i{n}", "type": "like"}
         client.post("/v1/events", json=event)
     path = f"/v1/users/{quote('zoë / %', safe='')}"
     assert {event["item_id"] for event in client.get(f"{path}/history").json()["events"]} == {"i0", "i1"}
     assert {one["category"] for one in client.get(f"{path}/profile").json()["interests"]} == {"c0", "c1"}
-    assert len(client.get(f"{path}/export").json()["events"]) == 2
-    assert client.delete(path).json()["events"] == 2
-    assert client.get(f"{path}/export").json()["events"] == []
+    answers = [client.get(f"{path}/recommendations?limit={limit}").json() for limit in (2, 3)]
+    client.get("/v1/users/somebody-else/recommendations?limit=2")
+    akin.log.flush()
+    export = client.get(f"{path}/export").json()
+    assert len(export["events"]) == 2
+    newest = export["recommendations"][0]
+    assert [one["recommendation_id"] for one in export["recommendations"]] == [
+        answers[1]["recommendation_id"],
+        answers[0]["recommendation_id"],
+    ]
+    assert newest["item_ids"] == [item["item_id"] for item in answers[1]["items"]]
+    assert (newest["strategy"], newest["generation"]) == (answers[1]["strategy"], "first")
+    assert newest["created_at"]
+    receipt = client.delete(path).json()
+    assert (receipt["events"], receipt["recommendations"]) == (2, 2)
+    assert client.get(f"{path}/export").json() == {"user_id": "zoë / %", "events": [], "recommendations": []}
     late = {"event_id": "late", "user_id": "zoë / %", "item_id": "i0", "type": "like"}
     is_problem(client.post("/v1/events", json=late), 422, "user_deleted")
 

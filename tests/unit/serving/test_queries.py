@@ -14,6 +14,7 @@ from serving.evaluate.recent import recent_ndcg
 from serving.popular import Popularity
 from serving.search import SearchRequest
 from serving.similar import SimilarRequest
+from serving.users import Export
 from tests.fakes import FakeClock, installation
 
 DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -127,15 +128,15 @@ def test_a_history_shows_the_weights_that_answers_count_by(akin):
 def test_nobody_knows_an_unknown_user(akin):
     assert akin.users.history("nobody") == []
     assert akin.users.interests("nobody").interests == ()
-    assert akin.users.export("nobody") == []
+    assert akin.users.export("nobody") == Export(events=(), recommendations=())
 
 
 def test_erasing_a_user_leaves_nothing_of_them(akin):
     akin.add_events([event(1, "ann", "crime-0"), event(2, "bob", "crime-0")])
     receipt = akin.users.erase("ann")
     assert receipt.events == 1
-    assert akin.users.export("ann") == []
-    assert len(akin.users.export("bob")) == 1
+    assert akin.users.export("ann") == Export(events=(), recommendations=())
+    assert len(akin.users.export("bob").events) == 1
 
 
 def test_the_evaluation_finds_held_out_items_where_vectors_tell_topics_apart(akin):
