@@ -76,7 +76,9 @@ class Recommender:
         kept = self._continuations.get(recommendation_id)
         known = (kept.request, kept.given) if kept else self._written(recommendation_id)
         if known is None:
-            raise RecommendationExpiredError("no page is kept under this id; ask for recommendations anew")
+            raise RecommendationExpiredError(
+                "no page is kept under this id: its time is over, or no page follows that answer; ask anew"
+            )
         request, given = known
         return self._live.ask(lambda view: self._page(view, request, given=given, begun_at=begun_at))
 

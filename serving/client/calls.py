@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from ingest.items import check_id
 from serving.api.schemas import (
     AcceptedEvents,
     AcceptedItems,
@@ -21,6 +22,7 @@ from serving.api.schemas import (
     RecommendationsAnswer,
     SearchAnswer,
 )
+from serving.client.refusals import NoNextPageError
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -45,7 +47,7 @@ class Call(Asked, Generic[A]):
 
 def put_item(item_id: str, item: Mapping[str, Any]) -> Call[AcceptedItems]:
     """Add an item or replace all of it."""
-    return Call(method="PUT", path=f"/items/{segment(item_id)}", answer=AcceptedItems, body=dict(item))
+    return Call(method="PUT", path=_path("/items/", item_id, "item_id"), answer=AcceptedItems, body=dict(item))
 
 
 def put_items(items: Sequence[Mapping[str, Any]]) -> Call[AcceptedItems]:
@@ -55,17 +57,17 @@ def put_items(items: Sequence[Mapping[str, Any]]) -> Call[AcceptedItems]:
 
 def patch_item(item_id: str, changes: Mapping[str, Any]) -> Call[AcceptedItems]:
     """Change some fields; attributes are merged by name, None removes."""
-    return Call(method="PATCH", path=f"/items/{segment(item_id)}", answer=AcceptedItems, body=dict(changes))
+    return Call(method="PATCH", path=_path("/items/", item_id, "item_id"), answer=AcceptedItems, body=dict(changes))
 
 
 def delete_item(item_id: str) -> Call[AcceptedItems]:
     """Delete an item; deleting what is not there is no error."""
-    return Call(method="DELETE", path=f"/items/{segment(item_id)}", answer=AcceptedItems)
+    return Call(method="DELETE", path=_path("/items/", item_id, "item_id"), answer=AcceptedItems)
 
 
 def item(item_id: str) -> Call[ItemAnswer]:
     """The item as the ledger holds it."""
-    return Call(method="GET", path=f"/items/{segment(item_id)}", answer=ItemAnswer)
+    return Call(method="GET", path=_path("/items/", item_id, "item_id"), answer=ItemAnswer)
 
 
 def add_events(events: Sequence[Mapping[str, Any]]) -> Call[AcceptedEvents]:
@@ -77,7 +79,7 @@ def add_events(events: Sequence[Mapping[str, Any]]) -> Call[AcceptedEvents]:
 
 def recommend(user_id: str, options: Mapping[str, Any]) -> Call[RecommendationsAnswer]:
     """The best items for a user; `options` are the fields of the request body."""
-    path = f"/users/{segment(user_id)}/recommendations"
+    path = _path("/users/", user_id, "user_id", "/recommendations")
     return Call(method="POST", path=path, answer=RecommendationsAnswer, body=dict(options))
 
 
@@ -87,15 +89,17 @@ def recommend_for(history: Sequence[Mapping[str, Any]], options: Mapping[str, An
     return Call(method="POST", path="/recommendations", answer=RecommendationsAnswer, body=body)
 
 
-def next_page(recommendation_id: str) -> Call[RecommendationsAnswer]:
-    """The next page of an answer. Never repeated: a page that got lost on its way would be skipped."""
-    path = f"/recommendations/{segment(recommendation_id)}/next"
-    return Call(method="POST", path=path, answer=RecommendationsAnswer, repeatable=False)
+def next_page(answer: RecommendationsAnswer) -> Call[RecommendationsAnswer]:
+    """The next page of an answer; asking twice gives the same one. Raises NoNextPageError where there is none."""
+    if answer.next is None:
+        raise NoNextPageError("this answer has no next page: its `next` is null")
+    path = _path("/recommendations/", answer.recommendation_id, "recommendation_id", "/next")
+    return Call(method="POST", path=path, answer=RecommendationsAnswer)
 
 
 def similar(item_id: str, options: Mapping[str, Any]) -> Call[RecommendationsAnswer]:
     """The items nearest to an item."""
-    path = f"/items/{segment(item_id)}/similar"
+    path = _path("/items/", item_id, "item_id", "/similar")
     return Call(method="POST", path=path, answer=RecommendationsAnswer, body=dict(options))
 
 
@@ -106,27 +110,27 @@ def search(query: str, options: Mapping[str, Any]) -> Call[SearchAnswer]:
 
 def history(user_id: str) -> Call[HistoryAnswer]:
     """The events that count, newest first."""
-    return Call(method="GET", path=f"/users/{segment(user_id)}/history", answer=HistoryAnswer)
+    return Call(method="GET", path=_path("/users/", user_id, "user_id", "/history"), answer=HistoryAnswer)
 
 
 def interests(user_id: str) -> Call[InterestsAnswer]:
     """The user's interests, named by the categories of what they liked."""
-    return Call(method="GET", path=f"/users/{segment(user_id)}/profile", answer=InterestsAnswer)
+    return Call(method="GET", path=_path("/users/", user_id, "user_id", "/profile"), answer=InterestsAnswer)
 
 
 def export(user_id: str) -> Call[ExportAnswer]:
     """Everything that is known of a user."""
-    return Call(method="GET", path=f"/users/{segment(user_id)}/export", answer=ExportAnswer)
+    return Call(method="GET", path=_path("/users/", user_id, "user_id", "/export"), answer=ExportAnswer)
 
 
 def erase(user_id: str) -> Call[ReceiptAnswer]:
     """Remove all that is known of a user; the answer is the receipt."""
-    return Call(method="DELETE", path=f"/users/{segment(user_id)}", answer=ReceiptAnswer)
+    return Call(method="DELETE", path=_path("/users/", user_id, "user_id"), answer=ReceiptAnswer)
 
 
 def job(job_id: str) -> Call[JobAnswer]:
     """How far a submission has come."""
-    return Call(method="GET", path=f"/jobs/{segment(job_id)}", answer=JobAnswer)
+    return Call(method="GET", path=_path("/jobs/", job_id, "job_id"), answer=JobAnswer)
 
 
 def generations() -> Call[GenerationList]:
@@ -141,9 +145,17 @@ def reindex() -> Call[GenerationAnswer]:
 
 def activate(name: str) -> Call[GenerationAnswer]:
     """Make a complete generation live."""
-    return Call(method="POST", path=f"/generations/{segment(name)}:activate", answer=GenerationAnswer)
+    return Call(method="POST", path=_path("/generations/", name, "name", ":activate"), answer=GenerationAnswer)
 
 
-def segment(text: str) -> str:
-    """An id as one segment of a path; `.` and `..` would otherwise be taken for steps of the path."""
+def segment(text: str, name: str) -> str:
+    """An id as one segment of a path; `.` and `..` would otherwise be taken for steps of the path.
+
+    Raises InvalidInputError naming it for what the server would refuse, as a path without its id is another path.
+    """
+    check_id(text, name)
     return text.replace(".", "%2E") if text in {".", ".."} else quote(text, safe="")
+
+
+def _path(before: str, id_: str, name: str, after: str = "") -> str:
+    return f"{before}{segment(id_, name)}{after}"

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-import orjson
 from pydantic import BaseModel
 
 from ingest.errors import SettingsError, UnavailableError
@@ -29,6 +28,7 @@ from serving.client import calls
 from serving.client.calls import Asked, Call
 from serving.client.refusals import refusal
 from serving.client.retries import RETRIED, Retries, after
+from serving.client.sending import asked_by, written
 
 A = TypeVar("A", bound=BaseModel)
 _DONE = frozenset({"done", "done_with_errors"})
@@ -49,11 +49,12 @@ class Akin:
 
     def ask(self, asked: Asked) -> bytes:
         """The body of an answer. What is repeatable is asked again when the server is busy or away."""
+        query, body = asked_by(asked.query), written(asked.body)
         waits = self._retries.waits() if asked.repeatable else iter(())
         while True:
             wait = next(waits, None)
             try:
-                answer = self._http.request(asked.method, asked.path, params=asked.query, content=_content(asked))
+                answer = self._http.request(asked.method, asked.path, params=query, content=body)
             except httpx.TransportError as error:
                 if wait is None:
                     raise _away(self._http.base_url) from error
@@ -96,8 +97,8 @@ class Akin:
         return self.send(calls.recommend_for(history, options))
 
     def next_page(self, answer: RecommendationsAnswer) -> RecommendationsAnswer:
-        """The page after this one."""
-        return self.send(calls.next_page(answer.recommendation_id))
+        """The page after this one; raises NoNextPageError where `next` is null, as of similar items and searches."""
+        return self.send(calls.next_page(answer))
 
     def similar(self, item_id: str, **options: Any) -> RecommendationsAnswer:
         """The items nearest to an item."""
@@ -176,11 +177,12 @@ class AsyncAkin:
 
     async def ask(self, asked: Asked) -> bytes:
         """The body of an answer, as `Akin.ask` gives it."""
+        query, body = asked_by(asked.query), written(asked.body)
         waits = self._retries.waits() if asked.repeatable else iter(())
         while True:
             wait = next(waits, None)
             try:
-                answer = await self._http.request(asked.method, asked.path, params=asked.query, content=_content(asked))
+                answer = await self._http.request(asked.method, asked.path, params=query, content=body)
             except httpx.TransportError as error:
                 if wait is None:
                     raise _away(self._http.base_url) from error
@@ -223,8 +225,8 @@ class AsyncAkin:
         return await self.send(calls.recommend_for(history, options))
 
     async def next_page(self, answer: RecommendationsAnswer) -> RecommendationsAnswer:
-        """The page after this one."""
-        return await self.send(calls.next_page(answer.recommendation_id))
+        """The page after this one; raises NoNextPageError where `next` is null, as of similar items and searches."""
+        return await self.send(calls.next_page(answer))
 
     async def similar(self, item_id: str, **options: Any) -> RecommendationsAnswer:
         """The items nearest to an item."""
@@ -291,10 +293,6 @@ class AsyncAkin:
 def _headers(key: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     return headers if key is None else {**headers, "Authorization": f"Bearer {key}"}
-
-
-def _content(asked: Asked) -> bytes | None:
-    return None if asked.body is None else orjson.dumps(asked.body)
 
 
 def _body(answer: httpx.Response) -> bytes:

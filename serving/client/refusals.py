@@ -30,6 +30,12 @@ class NotAllowedError(AkinError):
     code = "not_allowed"
 
 
+class NoNextPageError(NotFoundError):
+    """No page follows this answer: it is the last one, or of a kind that has one page only."""
+
+    code = "no_next_page"
+
+
 def refusal(answer: httpx.Response) -> AkinError:
     """The error that a problem document describes; `code` is the document's."""
     problem = _problem(answer)

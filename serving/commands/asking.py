@@ -40,7 +40,7 @@ def recommend(
     from serving.terminal import show_answer
 
     with open_akin(context) as akin:
-        path = f"/users/{segment(user)}/recommendations"
+        path = f"/users/{segment(user, 'user_id')}/recommendations"
         answer = akin.get(
             path,
             limit=limit,
@@ -69,7 +69,7 @@ def similar(
     from serving.terminal import show_answer
 
     with open_akin(context) as akin:
-        answer = akin.get(f"/items/{segment(item)}/similar", limit=limit, filter=filter_, fields="title")
+        answer = akin.get(f"/items/{segment(item, 'item_id')}/similar", limit=limit, filter=filter_, fields="title")
         _say_why_nothing(akin, answer)
     show_answer(f"like {item}", answer, as_json=as_json)
 

@@ -63,7 +63,7 @@ def show_somebody(ledger: "Ledger", akin: "Remote") -> None:
         answer = akin.post("/recommendations", {"history": [], "fields": ["title"]})
         terminal.show_answer("There are no events yet, so this is simply what there is", answer, as_json=False)
         return
-    path = f"/users/{segment(users[0])}"
+    path = f"/users/{segment(users[0], 'user_id')}"
     events = akin.get(f"{path}/history")["events"][:10]
     titles = {i: row.item.title for i, row in ledger.items.get_many(event["item_id"] for event in events).items()}
     terminal.show_history(f"What {users[0]} did last", events, titles)

@@ -43,7 +43,7 @@ def erase(
     with open_akin(context) as akin, open_ledger(settings.ledger_url) as ledger:
         if user is not None:
             needles = needles_of_user(user)
-            done = akin.delete(f"/users/{segment(user)}")
+            done = akin.delete(f"/users/{segment(user, 'user_id')}")
         else:
             assert item is not None
             needles = needles_of_item(ledger, item)
@@ -58,7 +58,7 @@ def erase_item(akin: "Remote", item_id: str, *, everywhere: bool) -> dict[str, A
     """Delete an item and wait until it is out of the index; `everywhere`: out of every generation's files too."""
     from serving.remote import segment
 
-    job = akin.delete(f"/items/{segment(item_id)}")["job_id"]
+    job = akin.delete(f"/items/{segment(item_id, 'item_id')}")["job_id"]
     while (found := akin.get(f"/jobs/{job}"))["state"] not in {"done", "done_with_errors"}:
         time.sleep(0.1)
     done = {"job_id": job, "state": found["state"]}

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import akin as program
 from ingest.errors import InvalidInputError, NotFoundError, SettingsError, UnavailableError
 from serving.api.app import create_app
+from serving.api.schemas import RecommendationsAnswer
 from serving.client import Akin, AsyncAkin
 from serving.client.refusals import NotAllowedError
 from serving.client.retries import Retries
@@ -204,6 +205,64 @@ def test_what_would_count_twice_is_not_repeated(busy):
     with pytest.raises(UnavailableError):
         busy.add_events([{"user_id": "ann", "item_id": "x", "type": "like"}])
     assert Busy.asked == 1
+
+
+def test_a_next_page_is_asked_again(busy):
+    answer = RecommendationsAnswer(
+        recommendation_id="a" * 32,
+        items=[],
+        generation="g",
+        strategy="blend",
+        profile={"events": 0, "used": 0, "unknown": 0},
+        next="/v1/recommendations/a/next",
+    )
+    with pytest.raises(NotFoundError):
+        busy.next_page(answer)
+    assert Busy.asked == 3
+
+
+def test_an_answer_without_a_next_page_says_so(akin, client):
+    client.put_item("alone", title="an island")
+    akin.place_all()
+    for answer in (client.similar("alone"), client.search("island"), client.recommend("nobody", limit=200)):
+        assert answer.next is None
+        with pytest.raises(NotFoundError, match="no next page") as refused:
+            client.next_page(answer)
+        assert refused.value.code == "no_next_page"
+
+
+@pytest.mark.parametrize("id_", ["", "  ", "a\nb", "\ud800", "x" * 257])
+def test_an_id_that_the_server_would_refuse_is_named(client, id_):
+    for call, field in ((client.recommend, "user_id"), (client.similar, "item_id"), (client.job, "job_id")):
+        with pytest.raises(InvalidInputError) as refused:
+            call(id_)
+        assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"exclude_ids": {"a"}}, "exclude_ids"),
+        ({"scenario": "\ud800"}, "scenario"),
+        ({"min_score": float("nan")}, "min_score"),
+        ({"filter": {"and": [{"gte": {"year": float("inf")}}]}}, "filter"),
+        ({"filter": {1: 2}}, "filter"),
+    ],
+)
+def test_what_cannot_be_sent_as_it_is_meant_is_named(client, options, field):
+    with pytest.raises(InvalidInputError) as refused:
+        client.recommend("ann", **options)
+    assert refused.value.field == field
+
+
+def test_what_is_null_on_purpose_is_sent(client):
+    assert client.recommend("ann", min_score=None, filter=None).generation
+
+
+def test_half_of_a_character_on_the_command_line_is_named(url):
+    failed = command("--url", url, "search", "sea \udcff").exception
+    assert isinstance(failed, InvalidInputError)
+    assert failed.field == "query"
 
 
 @pytest.mark.parametrize("kind", [Akin, AsyncAkin])
