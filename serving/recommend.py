@@ -27,7 +27,7 @@ _IDS_PER_EVENT = 6  # the memory of an inline event, counted in ids
 
 
 class RecommendationExpiredError(NotFoundError):
-    """The pages of this recommendation are no longer kept; ask for recommendations anew."""
+    """No page of this recommendation is kept: its time is over, or there was none; ask for recommendations anew."""
 
     code = "recommendation_expired"
 
