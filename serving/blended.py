@@ -6,10 +6,10 @@ from itertools import islice
 
 import numpy as np
 
+from ingest.chunks import chunks
 from ingest.index.protocol import NO_TASTE, Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
 from ingest.scoring import text_parts
-from ingest.store.database import chunks
 from ingest.store.ledger import Ledger
 from serving.answers import Because
 from serving.candidates import Selection, Shown, nearest
