@@ -64,13 +64,14 @@ def needles_of_user(user_id: str) -> list[Needle]:
 
 
 def needles_of_item(ledger: Ledger, item_id: str) -> list[Needle]:
-    """What would show an item; to be asked before it is erased. Raises NotFoundError when it is not there.
+    """What would show an item; to be asked before it is erased. Raises NotFoundError when there never was one.
 
     Its id is looked for in the index only: in the ledger it stays, as the tombstone that keeps it from coming back.
+    Of an item that was deleted before, the text is not known any more; its vector is, while a generation holds it.
     """
     stored = ledger.items.get(item_id)
-    if stored is None or stored.deleted_at is not None:
-        raise NotFoundError("there is no such item; one that was deleted before has nothing left to look for")
+    if stored is None:
+        raise NotFoundError("there is no such item, and never was")
     found = [Needle(what="item id", content=item_id.encode("utf-8", "surrogatepass"), ledger=False)]
     found += _text_needles(stored.item)
     for generation in ledger.generations.list():
@@ -113,7 +114,7 @@ def search(settings: Settings, ledger: Ledger, needles: Sequence[Needle]) -> Sea
         for path in files:
             if times := sum(not _is_right(place, rightly) for place in _places(path, needle.content)):
                 traces.append(Trace(what=needle.what, where=str(path.relative_to(settings.home)), times=times))
-    size = sum(path.stat().st_size for path in [*files, *([ledger_file] if ledger_file else [])])
+    size = sum(map(_size, [*files, *([ledger_file] if ledger_file else [])]))
     return SearchReport(
         files=len(files) + (ledger_file is not None),
         bytes=size,
@@ -142,6 +143,13 @@ def _files(home: Path) -> list[Path]:
         and not path.name.endswith(("-wal", "-shm", ".lock"))  # the log was emptied, and its index holds no content
         and path.name != "server.json"
     )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # it went away after it was listed
+        return 0
 
 
 def _places(path: Path, content: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,12 +1,13 @@
 """`akin erase`: forgetting a user or an item, and proving it."""
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ingest.commands.options import EXIT_ERROR, JsonOption
-from ingest.errors import SettingsError
+from ingest.errors import NotFoundError, SettingsError
 from ingest.settings import load_settings
 from serving.commands.building import build_generation
 from serving.commands.options import open_akin
@@ -30,7 +31,8 @@ def erase(
     """Erase a user, or an item, for good. Exit code 1 when --verify finds anything left.
 
     Of a user the events and logged answers go at once. Of an item the text goes at once and the vector with the next
-    generation: with --verify one is built now, and the earlier ones, which hold it, are deleted.
+    generation: with --verify one is built now, and the earlier ones, which hold it, are deleted. An item that was
+    deleted before is looked for by its id, and by its vector where an earlier generation still holds it.
     """
     from ingest.commands.output import show
     from ingest.erasure import needles_of_item, needles_of_user, search
@@ -48,6 +50,9 @@ def erase(
             assert item is not None
             needles = needles_of_item(ledger, item)
             done = erase_item(akin, item, everywhere=verify)
+            if verify:  # whoever switched cleans up a moment later
+                ledger.placements.collect_vectors()
+                ledger.scrub()
         report = search(settings, ledger, needles).as_json() if verify else {}
     show(done | report, as_json=as_json)
     if report.get("traces"):
@@ -70,6 +75,7 @@ def erase_item(akin: "Remote", item_id: str, *, everywhere: bool) -> dict[str, A
             )
         others = [g["name"] for g in akin.get("/generations")["generations"] if g["name"] != generation["name"]]
         for name in others:
-            akin.delete(f"/generations/{name}")
+            with suppress(NotFoundError):  # whoever switched may have dropped it in the meantime
+                akin.delete(f"/generations/{name}")
         done |= {"generation": generation["name"], "deleted_generations": others}
     return done

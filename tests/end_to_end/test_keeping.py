@@ -84,6 +84,9 @@ def test_what_was_erased_is_proved_to_be_gone(program: Program) -> None:
     assert item["searched_for"][:3] == ["item id", "title", "text"]
     assert len(program.json("generations")["generations"]) == 1
     assert "no such item" in program.run("similar", ITEM, code=1).stderr
+    again = program.json("erase", "--item", ITEM, "--verify")
+    assert again["clean"]
+    assert again["searched_for"] == ["item id"]
 
 
 def test_what_is_left_in_a_file_is_named_and_exits_with_1(program: Program) -> None:

@@ -11,6 +11,7 @@ from ingest.events import Event
 from ingest.items import Item
 from ingest.store.ledger import open_ledger
 from ingest.store.records import LoggedRecommendation
+from serving.commands.erasing import erase_item
 from serving.recommend import RecommendRequest
 from tests.fakes import HashingEncoder, installation
 
@@ -118,11 +119,46 @@ def test_other_items_that_share_a_word_with_the_erased_one_are_no_trace(akin):
     assert search(akin.settings, akin.ledger, needles).traces == ()
 
 
-def test_of_an_item_that_was_deleted_before_nothing_is_known_to_look_for(akin):
+def test_an_item_that_was_deleted_before_is_looked_for_by_its_id_and_found_in_the_old_files(akin):
     akin.delete_items([ITEM])
+    needles = needles_of_item(akin.ledger, ITEM)
+    assert needles[0].what == "item id"
+    assert not {"title", "text"} & {needle.what for needle in needles}  # nobody knows them any more
 
+    before = search(akin.settings, akin.ledger, needles)
+    _next_generation(akin)
+    after = search(akin.settings, akin.ledger, needles)
+
+    assert {trace.where.split("/")[0] for trace in before.traces} == {"index"}
+    assert after.traces == ()
+
+
+def test_an_item_that_never_was_cannot_be_looked_for(akin):
     with pytest.raises(NotFoundError):
-        needles_of_item(akin.ledger, ITEM)
+        needles_of_item(akin.ledger, "never-was")
+
+
+class CollectedMeanwhile:
+    """An akin that lists a generation which it has dropped before anybody can have it deleted."""
+
+    def get(self, path):
+        if path.startswith("/jobs/"):
+            return {"state": "done"}
+        return {"generations": [{"name": "new", "state": "live"}, {"name": "old", "state": "retired"}]}
+
+    def post(self, path):
+        return {"name": "new"}
+
+    def delete(self, path):
+        if path == "/generations/old":
+            raise NotFoundError("there is no such generation")
+        return {"job_id": "1"}
+
+
+def test_a_generation_that_went_by_itself_is_as_good_as_deleted():
+    done = erase_item(CollectedMeanwhile(), ITEM, everywhere=True)
+
+    assert (done["generation"], done["deleted_generations"]) == ("new", ["old"])
 
 
 def test_late_answers_of_other_processes_do_not_name_an_erased_user(akin):
