@@ -1,6 +1,6 @@
 """Spans for whoever traces requests through several systems; nothing at all where traces are off.
 
-They are on where OpenTelemetry's own variable names a collector and `pip install 'akin[traces]'` was run. One outside
+They are on where OpenTelemetry's own variable names a collector and akin's extra `traces` is installed. One outside
 system, one file: nothing else knows OpenTelemetry.
 """
 
@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
+
+from ingest.extras import to_install
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def tracing(program: str) -> Iterator[None]:
     try:
         begin, close = _opened(program)
     except ImportError:
-        logger.warning("traces are asked for and not installed", extra={"remedy": "pip install 'akin[traces]'"})
+        logger.warning("traces are asked for and not installed", extra={"remedy": to_install("traces")})
         yield
         return
     _Tracing.begin = begin

@@ -10,6 +10,7 @@ import typer
 
 from ingest.benchmark import Device
 from ingest.errors import SettingsError
+from ingest.extras import to_install
 
 _TEXTS: Mapping[Device, int] = {"cpu": 300, "cuda": 2_000}
 # The peers' int8 graph is made by optimum; on a GPU none is read.
@@ -38,7 +39,7 @@ def encoder(
     """Compare akin's encoder with sentence-transformers, fastembed and plain onnxruntime on the same texts."""
     for module in _NEEDED[device]:
         if importlib.util.find_spec(module) is None:
-            raise SettingsError(f"the benchmark needs {module}; run `pip install 'akin[bench,export]'`")
+            raise SettingsError(f"the benchmark needs {module}; {to_install('bench', 'export')}")
     if device == "cuda":
         _check_cuda()
     from rich.console import Console  # noqa: PLC0415 - as the module says
@@ -72,4 +73,4 @@ def _check_cuda() -> None:
     from ingest.encoder.session import offers_cuda  # noqa: PLC0415 - as the module says
 
     if not offers_cuda():
-        raise SettingsError("onnxruntime has no CUDA here; install onnxruntime-gpu as docs/how-to/gpu.md says")
+        raise SettingsError("onnxruntime has no CUDA here: install onnxruntime-gpu in the place of onnxruntime")

@@ -15,6 +15,7 @@ from ingest.encoder import export
 from ingest.encoder.artifact import read_artifact
 from ingest.encoder.source import find_source
 from ingest.errors import ArtifactError
+from ingest.extras import to_install
 
 _SHOWN: Mapping[Device, tuple[str, ...]] = {"cpu": ("fast", "int8", "accurate"), "cuda": ("fp16",)}
 _NEEDS: Mapping[Device, Mapping[str, tuple[str, ...]]] = {
@@ -46,7 +47,7 @@ def prepare(
     for name, modules in _NEEDS[device].items():
         missing = [module for module in modules if not _installed(module)]
         if missing:
-            skipped[name] = f"{missing[0]} is not installed; run `pip install 'akin[bench]'`"
+            skipped[name] = f"{missing[0]} is not installed; {to_install('bench')}"
         else:
             engines[name] = peers
     return engines, reference, skipped

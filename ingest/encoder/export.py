@@ -33,6 +33,7 @@ from ingest.encoder.recipes import Recipe, find_recipe
 from ingest.encoder.source import ModelSource, find_source
 from ingest.encoder.tokens import token_ids
 from ingest.errors import ArtifactError
+from ingest.extras import to_install
 
 _LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "tokenizers")
 
@@ -130,9 +131,9 @@ def check_installed() -> None:
     """Raise ArtifactError that names the extra unless the exporter's libraries are here."""
     for name in ("torch", "transformers", "optimum", "onnx"):
         if importlib.util.find_spec(name) is None:
-            raise ArtifactError(f"exporting a model needs {name}; run `pip install 'akin[export]'`")
+            raise ArtifactError(f"exporting a model needs {name}; {to_install('export')}")
     if importlib.util.find_spec("optimum.exporters.onnx") is None:
-        raise ArtifactError("exporting a model needs optimum-onnx; run `pip install 'akin[export]'`")
+        raise ArtifactError(f"exporting a model needs optimum-onnx; {to_install('export')}")
 
 
 @contextmanager

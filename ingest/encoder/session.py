@@ -54,7 +54,8 @@ def _is_for_gpu(wanted: Provider, recipe: str) -> bool:
         return False
     if not offers_cuda():
         if wanted == "cuda":
-            logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": "docs/how-to/gpu.md"})
+            remedy = "install onnxruntime-gpu in the place of onnxruntime"
+            logger.warning("cuda is not available, embedding on the CPU", extra={"remedy": remedy})
         return False
     if recipe not in _ON_DEVICE:
         # int8 products have no CUDA kernels: every such node would go to the CPU and back.
@@ -77,7 +78,7 @@ def _start_on_gpu(artifact: Artifact, options: onnxruntime.SessionOptions) -> on
         reason = str(error)
     logger.warning(
         "cuda did not start, embedding on the CPU",
-        extra={"reason": reason, "remedy": "check driver and CUDA libraries, docs/how-to/gpu.md"},
+        extra={"reason": reason, "remedy": "check the driver, and the CUDA libraries, which the extra `gpu` brings"},
     )
     return None
 

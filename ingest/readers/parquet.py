@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ingest.errors import InvalidInputError, SettingsError
+from ingest.extras import to_install
 from ingest.readers.records import OnColumns, Progress, RawRow, RowError, Source
 from ingest.readers.streams import open_bytes
 
@@ -49,7 +50,7 @@ def _open_parquet(source: Source) -> Iterator[Any]:
     try:
         from pyarrow import parquet  # noqa: PLC0415 - half the size of everything else: loaded when it is needed
     except ImportError as error:
-        raise SettingsError("Parquet files need pyarrow: pip install 'akin[parquet]'") from error
+        raise SettingsError(f"Parquet files need pyarrow; {to_install('parquet')}") from error
     with _seekable(source) as file:
         try:
             opened = parquet.ParquetFile(file)

@@ -21,6 +21,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import BigInteger, String
 
 from ingest.errors import DamagedLedgerError, InvalidInputError, SettingsError, UnavailableError
+from ingest.extras import to_install
 
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
@@ -99,7 +100,7 @@ class Database:
             self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
         except ModuleNotFoundError as error:
             raise SettingsError(
-                f"AKIN_DATABASE_URL needs the module {error.name}; pip install 'akin[production]' brings psycopg"
+                f"AKIN_DATABASE_URL needs the module {error.name}; {to_install('production')}, which brings psycopg"
             ) from error
         # SQLite has one writer at a time; queueing here is fairer and quicker than its own polling between threads.
         self._writer = threading.Lock() if self.is_sqlite else None

@@ -9,6 +9,7 @@ import numpy as np
 from ingest.catalogue import Catalogue
 from ingest.errors import InvalidInputError
 from ingest.events import Event
+from ingest.extras import to_install
 from ingest.files import FileSource
 from ingest.index.checks import MAX_EXCLUDED
 from ingest.readers import Progress, RowError
@@ -189,7 +190,7 @@ def _notes(refused_items: int, refused_events: int) -> tuple[str, ...]:
             f"{refused_items} rows of items and {refused_events} of events were refused; `akin validate` lists them"
         )
     if missing := missing_libraries():
-        notes.append(f"without the baselines of {', '.join(missing)}: pip install 'akin[evaluate]' adds them")
+        notes.append(f"without the baselines of {', '.join(missing)}; to have them, {to_install('evaluate')}")
     return tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""The encoder on a GPU; skipped where onnxruntime offers none. Needs `akin[gpu]`, and `akin[export]` to make the model."""
+"""The encoder on a GPU; skipped where onnxruntime offers none. Needs the extra `gpu`, and `export` to make the model."""
 
 import os
 import subprocess

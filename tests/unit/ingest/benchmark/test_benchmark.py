@@ -98,7 +98,7 @@ def _results() -> Results:
     return Results(
         figures={"short": modes},
         fidelity={"short": {"int8": fidelity}},
-        skipped={"fastembed-int8": "fastembed is not installed; run `pip install 'akin[bench]'`"},
+        skipped={"fastembed-int8": "fastembed is not installed; install akin's extra `bench`"},
         peak=None,
     )
 
@@ -121,4 +121,4 @@ def test_the_report_gives_ratios_and_names_what_was_left_out(tmp_path: Path) -> 
     text = (tmp_path / "report").read_text()
     assert "1.50" in text
     assert "4.00" in text
-    assert "skipped fastembed-int8: fastembed is not installed; run `pip install 'akin[bench]'`" in text
+    assert "skipped fastembed-int8: fastembed is not installed; install akin's extra `bench`" in text
