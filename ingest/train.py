@@ -6,7 +6,7 @@ be told: what is to be placed follows from the ledger.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import NO_TASTE, Index
 from ingest.scoring import BlendWeights, all_fixed
+from ingest.sentences import count_of
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import GenerationState
@@ -94,6 +95,16 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     return report
 
 
+def what_is_missing(settings: Settings, ledger: Ledger, item_ids: Sequence[str]) -> str:
+    """What a training on the events of the ledger says when it learns no weights of these items; "" when it learns."""
+    from ingest.taste.interactions import collect  # noqa: PLC0415 - as above
+    from ingest.taste.model import too_few_events  # noqa: PLC0415
+
+    interactions = collect(item_ids, ledger.events.histories(), ledger.events.newest(), settings)
+    found = too_few_events(interactions, settings)
+    return "" if found is None else _too_few(found)
+
+
 def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Texts") -> BlendWeights | None:
     """What text and recent popularity are worth; None where the settings say it, or too few users do."""
     from ingest.taste.blending import learn  # noqa: PLC0415
@@ -148,4 +159,6 @@ def _read(pages: TextPages, most: int) -> tuple[list[str], Vectors]:
 
 
 def _too_few(found: "TooFewEvents") -> str:
-    return f"too few events: {found.users} users have events on two or more items, {found.needed} are needed"
+    return (
+        f"too few events: {count_of(found.users, 'user')} with events on two or more items, {found.needed:,} are needed"
+    )

@@ -11,6 +11,7 @@ import typer
 from ingest.benchmark import Device
 from ingest.errors import SettingsError
 from ingest.extras import to_install
+from ingest.outputs import check_output
 
 _TEXTS: Mapping[Device, int] = {"cpu": 300, "cuda": 2_000}
 # The peers' int8 graph is made by optimum; on a GPU none is read.
@@ -42,6 +43,8 @@ def encoder(
             raise SettingsError(f"the benchmark needs {module}; {to_install('bench', 'export')}")
     if device == "cuda":
         _check_cuda()
+    check_output(json_file, "--json")
+    check_output(plot_file, "--plot")
     from rich.console import Console  # noqa: PLC0415 - as the module says
 
     from ingest.benchmark.encoder import measure  # noqa: PLC0415

@@ -35,13 +35,20 @@ class TooFewEvents:
     needed: int
 
 
+def too_few_events(interactions: Interactions, settings: Settings) -> TooFewEvents | None:
+    """What keeps anything from being learned of these interactions; None: nothing does."""
+    if interactions.users >= settings.taste_least_users:
+        return None
+    return TooFewEvents(users=interactions.users, needed=settings.taste_least_users)
+
+
 def train(interactions: Interactions, texts: Texts, settings: Settings) -> TasteModel | TooFewEvents:
     """Weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
 
     `texts` are in the order of the interactions' items.
     """
-    if interactions.users < settings.taste_least_users:
-        return TooFewEvents(users=interactions.users, needed=settings.taste_least_users)
+    if (too_few := too_few_events(interactions, settings)) is not None:
+        return too_few
     k = min(settings.taste_neighbours, max(1, len(interactions.item_ids) - 1))
     if len(interactions.item_ids) > settings.taste_dense_items:
         incoming = cosine_neighbours(interactions.matrix, k=k)

@@ -37,6 +37,7 @@ def evaluate(
 
     from ingest.commands.output import console
     from ingest.files import file_source
+    from ingest.outputs import check_output
     from ingest.progress import progress_bar
     from serving.evaluate.experiment import Options
     from serving.evaluate.experiment import evaluate as run
@@ -45,14 +46,19 @@ def evaluate(
 
     names = None if strategies is None else [name.strip() for name in strategies.split(",")]
     options = Options(strategies=names, split=split, users=users, seed=seed, home=home)
+    settings = load_settings(home=home)
+    check_output(json_, "--json")
+    check_output(html, "--html")
+    if home is not None:
+        check_output(settings.evaluation_report, "--home", parents=True)
     catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
-    report = run(load_settings(home=home), catalogue, past, options, bars=progress_bar)
+    report = run(settings, catalogue, past, options, bars=progress_bar)
     print_report(report, console)
     as_json = orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2)
     if json_ is not None:
         json_.write_bytes(as_json)
     if home is not None:  # the console shows the last report of its own installation
-        load_settings(home=home).evaluation_report.write_bytes(as_json)
+        settings.evaluation_report.write_bytes(as_json)
     if html is not None:
         html.write_text(html_page(report), encoding="utf-8")
 
@@ -80,9 +86,12 @@ def tune(
 
     from ingest.commands.output import console
     from ingest.files import file_source
+    from ingest.outputs import check_output
     from ingest.progress import progress_bar
     from serving.evaluate.tune import TuneOptions, as_json, as_toml, print_tuning, tune_files
 
+    check_output(out, "--out")
+    check_output(json_, "--json")
     options = TuneOptions(split=split, users=users, seed=seed, minutes=minutes, home=home)
     catalogue, past = (file_source(file, mapping=mapping) for file in (items, events))
     found = tune_files(load_settings(home=home), catalogue, past, options, bars=progress_bar)

@@ -38,6 +38,14 @@ def available(
     return found
 
 
+def possible() -> list[str]:
+    """The names that `available` may give with the libraries that are installed."""
+    names = [PLAIN_MEAN, RECENT]
+    if find_spec("lenskit") is not None:
+        names += LENSKIT_MODELS
+    return [*names, BM25] if find_spec("bm25s") is not None else names
+
+
 def missing_libraries() -> list[str]:
     """Which libraries of the extra `evaluate` are not installed."""
     return [name for name in ("lenskit", "bm25s") if find_spec(name) is None]

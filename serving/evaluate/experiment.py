@@ -14,18 +14,21 @@ from ingest.files import FileSource
 from ingest.index.checks import MAX_EXCLUDED
 from ingest.readers import Progress, RowError
 from ingest.scoring import BlendWeights
+from ingest.sentences import count_of
 from ingest.settings import Settings
-from serving.evaluate.baselines import available, missing_libraries
+from ingest.train import what_is_missing
+from serving.evaluate.baselines import available, missing_libraries, possible
 from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions
 from serving.evaluate.metrics import EMPTY, Integers
 from serving.evaluate.progress import Bars, silent
 from serving.evaluate.questions import Question, questions
 from serving.evaluate.report import Report, StrategyResult, best_first
-from serving.evaluate.split import split_events
+from serving.evaluate.split import check_kind, split_events
 from serving.evaluate.trial import Scorer, Trial, best, make_trial
 from serving.evaluate.workspace import (
     build_generation,
     documents,
+    nothing_in,
     shared_embeddings,
     take_in_events,
     take_in_items,
@@ -64,10 +67,13 @@ def evaluate(
     strategy or split that does not exist or fit, and SettingsError for a scenario that nothing could be asked by.
     """
     check_scenarios(settings)
+    check_kind(options.split)
+    _chosen(options.strategies, (*questions(settings), *possible()))  # before the files are read
     with workspace(settings) as catalogue:
         refused_items = take_in_items(catalogue, items, bars)
         given, refused_events = read_events(catalogue.settings, events, bars)
         texts = {one.item.item_id: one.text for page in documents(catalogue) for one in page}
+        strangers = count_strangers(given, texts.keys())
         split = split_events(given, texts.keys(), catalogue.settings, kind=options.split, seed=options.seed)
         trial = make_trial(split, list(texts), users=options.users, seed=options.seed)
         ordered = [texts[item_id] for item_id in trial.items]
@@ -77,6 +83,7 @@ def evaluate(
         take_in_events(catalogue, split.train, bars)
         with shared_embeddings(catalogue, options.home):
             build_generation(catalogue, bars)
+        untrained = what_is_missing(catalogue.settings, catalogue.ledger, list(texts))
         lists = {name: _ask_akin(catalogue, trial, name, asked[name], bars) for name in asked if name in chosen}
         notes: dict[str, str] = {}
         for name in fits:
@@ -93,13 +100,18 @@ def evaluate(
         held_out=sum(map(len, trial.relevant)),
         seed=trial.seed,
         slices=slice_descriptions(trial),
-        notes=(*_notes(refused_items, refused_events), _learned(learned)),
+        notes=(
+            *_notes(refused_items, refused_events),
+            *_unmatched(strangers, len(given)),
+            *_untrained(untrained),
+            _learned(learned),
+        ),
         strategies=best_first(results),
     )
 
 
 def read_events(settings: Settings, source: FileSource, bars: Bars) -> tuple[list[Event], int]:
-    """All events of a file, and how many rows were refused."""
+    """All events of a file, and how many rows were refused. Raises InvalidInputError when it has no good row."""
     given: list[Event] = []
     refused = 0
     with bars("events") as show:
@@ -111,7 +123,23 @@ def read_events(settings: Settings, source: FileSource, bars: Bars) -> tuple[lis
             if len(given) % SHOWN_EVERY == 0:
                 show(len(given), None)
         show(len(given), len(given))
+    if not given:
+        raise InvalidInputError(
+            "no_events", nothing_in(str(source.source), refused, "akin validate --events"), "events"
+        )
     return given, refused
+
+
+def count_strangers(given: Sequence[Event], item_ids: Collection[str]) -> int:
+    """How many events name none of these items. Raises InvalidInputError when all do."""
+    strangers = sum(event.item_id not in item_ids for event in given)
+    if strangers == len(given):
+        raise InvalidInputError(
+            "unknown_items",
+            f"none of {count_of(len(given), 'event')} names an item of the items file; are ids spelt alike in both?",
+            "events",
+        )
+    return strangers
 
 
 def _chosen(named: Collection[str] | None, known: Sequence[str]) -> frozenset[str]:
@@ -187,11 +215,26 @@ def _notes(refused_items: int, refused_events: int) -> tuple[str, ...]:
     notes = []
     if refused_items or refused_events:
         notes.append(
-            f"{refused_items} rows of items and {refused_events} of events were refused; `akin validate` lists them"
+            f"{count_of(refused_items, 'row')} of items and {refused_events:,} of events were refused; "
+            "`akin validate` lists them"
         )
     if missing := missing_libraries():
         notes.append(f"without the baselines of {', '.join(missing)}; to have them, {to_install('evaluate')}")
     return tuple(notes)
+
+
+def _unmatched(strangers: int, events: int) -> tuple[str, ...]:
+    if not strangers:
+        return ()
+    return (f"{strangers:,} of {count_of(events, 'event')} name items that are not there, and do not count",)
+
+
+def _untrained(missing: str) -> tuple[str, ...]:
+    return (
+        (f"no item-item weights were learned, so taste and blend show what stands in for them: {missing}",)
+        if missing
+        else ()
+    )
 
 
 def _learned(weights: BlendWeights) -> str:

@@ -42,6 +42,12 @@ class Split:
         return f"user: the last {HELD_OUT_SHARE:.0%} of each user's positive events in {order} order are held out"
 
 
+def check_kind(kind: str) -> None:
+    """Raise InvalidInputError unless there is a split of that name."""
+    if kind not in KINDS:
+        raise InvalidInputError("unknown_split", f"split is one of {', '.join(KINDS)}", "split")
+
+
 def split_events(
     events: Sequence[Event], item_ids: Collection[str], settings: Settings, *, kind: str = "auto", seed: int = 1
 ) -> Split:
@@ -55,8 +61,7 @@ def split_events(
     users to ask about, else `user`. Positives on items outside `item_ids` do not count. Raises InvalidInputError when
     the kind does not fit the events or leaves nobody to ask about.
     """
-    if kind not in KINDS:
-        raise InvalidInputError("unknown_split", f"split is one of {', '.join(KINDS)}", "split")
+    check_kind(kind)
     if kind == "global" and not all(event.timestamp for event in events):
         raise InvalidInputError("no_timestamps", "a global split needs a timestamp in every event", "split")
     histories: Histories = defaultdict(list)

@@ -16,9 +16,9 @@ from ingest.encoder.protocol import Vectors
 from ingest.files import FileSource
 from ingest.reindex import configured_encoder
 from ingest.settings import Settings
-from serving.evaluate.experiment import read_events
+from serving.evaluate.experiment import count_strangers, read_events
 from serving.evaluate.progress import Bars, silent
-from serving.evaluate.split import split_events
+from serving.evaluate.split import check_kind, split_events
 from serving.evaluate.tuning import Tuning, tune
 from serving.evaluate.workspace import documents, shared_embeddings, take_in_items, text_vectors, workspace
 
@@ -38,10 +38,12 @@ def tune_files(
     settings: Settings, items: FileSource, events: FileSource, options: TuneOptions, *, bars: Bars = silent
 ) -> Tuning:
     """Embed the items, put the test events away, and search on the rest. All events are held in memory."""
+    check_kind(options.split)
     with workspace(settings) as catalogue:
         take_in_items(catalogue, items, bars)
         given, _ = read_events(catalogue.settings, events, bars)
         item_ids = [one.item.item_id for page in documents(catalogue) for one in page]
+        count_strangers(given, frozenset(item_ids))
         split = split_events(given, frozenset(item_ids), catalogue.settings, kind=options.split, seed=options.seed)
         with shared_embeddings(catalogue, options.home):
             _embed(catalogue, bars)

@@ -12,7 +12,7 @@ import numpy as np
 from ingest.catalogue import Catalogue, open_catalogue
 from ingest.documents import Document, document
 from ingest.encoder.protocol import Vectors
-from ingest.errors import AkinError
+from ingest.errors import AkinError, InvalidInputError
 from ingest.events import Event
 from ingest.files import FileSource, take_items
 from ingest.queue import NoQueue
@@ -47,7 +47,7 @@ def workspace(settings: Settings) -> Iterator[Catalogue]:
 
 
 def take_in_items(catalogue: Catalogue, source: FileSource, bars: Bars) -> int:
-    """Submit a file of items; returns how many rows were refused."""
+    """Submit a file of items; returns how many rows were refused. Raises InvalidInputError when it has no good row."""
     ledger, settings = catalogue.ledger, catalogue.settings
     # Gone with the folder: `akin validate` lists refused rows.
     source = replace(source, rejects=settings.home / "rejects.jsonl")
@@ -61,7 +61,16 @@ def take_in_items(catalogue: Catalogue, source: FileSource, bars: Bars) -> int:
 
         report = take_items(ledger, NoQueue(), settings, source, progress=Progress(), committed=count)
         show(committed, committed)
+    if not report.accepted:
+        raise InvalidInputError("no_items", nothing_in(report.file, report.rejected, "akin validate"), "items")
     return report.rejected
+
+
+def nothing_in(file: str, refused: int, command: str) -> str:
+    """The sentence for a file without a good row: it has none at all, or all were refused."""
+    if not refused:
+        return f"{file} has no rows"
+    return f"all rows of {file} were refused ({refused:,}); `{command} {file}` says why for each"
 
 
 def take_in_events(catalogue: Catalogue, events: Sequence[Event], bars: Bars) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from akin import app
 from ingest.encoder.artifact import read_artifact
+from ingest.errors import InvalidInputError
 from ingest.files import file_source
 from ingest.settings import Scenario, Settings, load_settings
 from ingest.store.ledger import open_ledger
@@ -59,6 +60,7 @@ def test_every_strategy_is_asked_and_texts_find_what_random_items_do_not(files, 
     assert found["mean"].measures["recall@20"].mean > 0.5
     assert all(result.coverage["coverage@20"] > 0 for result in report.strategies)
     assert not configured.home.exists()
+    assert any("too few events: 24 users" in note for note in report.notes), "nothing says that taste is a fallback"
 
 
 def test_embeddings_that_a_home_keeps_are_there_before_anything_is_embedded(files, configured, tmp_path):
@@ -91,6 +93,35 @@ def test_the_command_writes_json_and_a_page(files, configured, tmp_path, monkeyp
     assert written["split"] == "global"
     assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "nDCG@10 by slice" in done.output
+
+
+def test_what_cannot_be_written_or_asked_is_refused_before_any_file_is_read(tmp_path):
+    def refused(*arguments):
+        done = CliRunner().invoke(app, [*arguments, "--items", "none.csv", "--events", "none.csv"])
+        return str(done.exception)
+
+    assert "--html: there is no folder" in refused("evaluate", "--html", str(tmp_path / "a" / "b" / "r.html"))
+    assert "--json" in refused("evaluate", "--json", str(tmp_path))
+    assert "--out" in refused("tune", "--out", str(tmp_path))
+    assert "strategies here are" in refused("evaluate", "--strategies", "magic")
+    assert "split is one of" in refused("evaluate", "--split", "magic")
+    assert "split is one of" in refused("tune", "--split", "magic", "--out", str(tmp_path / "t.toml"))
+
+
+def test_events_on_items_that_are_not_there_are_counted_and_all_of_them_refused(files, configured, tmp_path):
+    items = file_source(str(files[0]))
+    rows = files[1].read_text().splitlines()
+    some, all_ = tmp_path / "some.jsonl", tmp_path / "all.jsonl"
+    some.write_text("\n".join([*rows, rows[0].replace(':"i', ':"sku-i')]) + "\n")
+    all_.write_text("\n".join(rows).replace(':"i', ':"sku-i') + "\n")
+
+    report = evaluate(configured, items, file_source(str(some)), Options(strategies=["popular"]))
+
+    assert any(note.startswith(f"1 of {len(rows) + 1} events name items that are not there") for note in report.notes)
+    with pytest.raises(InvalidInputError, match="none of 216 events names an item"):
+        evaluate(configured, items, file_source(str(all_)), Options(strategies=["popular"]))
+    with pytest.raises(InvalidInputError, match=r"all rows of .* were refused"):
+        evaluate(configured, items, items, Options(strategies=["popular"]))
 
 
 def test_tuning_says_that_so_few_users_tell_nothing_and_writes_a_file_that_can_be_used(

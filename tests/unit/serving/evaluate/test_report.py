@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from io import StringIO
 
 import orjson
@@ -77,6 +78,29 @@ def test_at_a_narrow_terminal_no_name_or_figure_is_cut_off_and_what_is_left_out_
     assert any("scenario:of-the-house" in line and "0.250 0.200..0.300" in line for line in lines)
     assert "--json and --html also show" in " ".join(lines)
     assert "recall@20" in " ".join(lines)
+
+
+def test_at_80_columns_every_slice_is_there_and_at_40_what_is_left_out_is_said():
+    measures = result("mean", 0.25).measures
+    names = ("cold items", "cold items alone", "cold users", "short histories", "long histories")
+    parts = {name: Slice(users=1_234, measures=measures) for name in names}
+    results = [replace(result(name, 0.2), slices=parts) for name in ("blend-without-prior", "popularity-recent")]
+
+    def lines(width):
+        out = StringIO()
+        print_report(report(*results), Console(file=out, width=width))
+        return out.getvalue().splitlines()
+
+    wide = next(line for line in lines(80)[::-1] if "blend-without-prior" in line)
+    assert wide.count("0.250") == len(names)
+    assert max(map(len, lines(80))) <= 80
+    assert "long histories" in " ".join(" ".join(lines(40)).split())
+
+
+def test_one_user_is_not_1_users():
+    out = StringIO()
+    print_report(replace(report(result("mean", 0.25)), users=1), Console(file=out, width=120))
+    assert out.getvalue().startswith("1 user, ")
 
 
 def test_the_page_is_whole_in_itself_and_escapes_what_it_shows():
