@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ingest.commands.output import console, print_json
+from ingest.commands.output import add_typed, console, print_json
 
 REASONS_SHOWN = 3
 
@@ -20,8 +20,13 @@ def show_answer(title: str, answer: Mapping[str, Any], *, as_json: bool) -> None
     items = answer["items"]
     reasoned = any(item.get("because") for item in items)
     table = Table(title=title, title_justify="left")
-    for column in ("#", "item", "id", "score", "source", *(["because of"] if reasoned else [])):
-        table.add_column(column, justify="right" if column in {"#", "score"} else "left")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("item", overflow="fold")
+    add_typed(table, "id", [item["item_id"] for item in items])
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("source", no_wrap=True)
+    if reasoned:
+        table.add_column("because of", overflow="fold")
     for place, item in enumerate(items, start=1):
         row = [str(place), Text(_title(item)), Text(item["item_id"]), f"{item['score']:.3f}", item["source"]]
         table.add_row(*row, *([Text(_reasons(item))] if reasoned else []))
@@ -56,11 +61,15 @@ def show_generations(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
     if as_json:
         print_json({"generations": rows})
         return
+    if not rows:
+        console.print("no generations yet; `akin ingest items FILE` or `akin up` makes the first")
+        return
     table = Table(title="generations", title_justify="left")
-    for column in ("name", "state", "items", "encoder", "gate"):
-        table.add_column(column)
+    add_typed(table, "name", [row["name"] for row in rows])
+    for column in ("state", "items", "encoder", "gate"):
+        table.add_column(column, overflow="fold")
     for row in rows:
-        placed = row.get("placed")  # told of those in the list; of others only what they were built with
+        placed = row.get("placed")  # not told of every one; else what it was built with
         items = str(row["items"] if placed is None else placed)
         table.add_row(row["name"], row["state"], items, row["fingerprint"][:12], _gate(row["report"]))
     console.print(table)

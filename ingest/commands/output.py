@@ -25,6 +25,8 @@ def show(values: Mapping[str, Any], *, as_json: bool) -> None:
         console.print("none")
         return
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")  # a hash is longer than a line, and no part of it may be missing
     for name, value in values.items():
         table.add_row(Text(name, style="bold"), Text(str(value)))
     console.print(table)
@@ -35,12 +37,22 @@ def show_keys(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json({"keys": rows})
         return
+    if not rows:
+        console.print("no keys yet, so none is asked for; `akin keys create NAME --scope admin` makes one")
+        return
     table = Table(title="keys", title_justify="left")
-    for column in ("id", "name", "scopes", "made", "revoked"):
-        table.add_column(column)
+    add_typed(table, "id", [row["id"] for row in rows])
+    for column in ("name", "scopes", "made", "revoked"):
+        table.add_column(column, overflow="fold")
     for row in rows:
         revoked = f"{row['revoked_at']:%Y-%m-%d %H:%M}" if row["revoked_at"] else "-"
         table.add_row(
             row["id"], Text(row["name"]), " ".join(row["scopes"]), f"{row['created_at']:%Y-%m-%d %H:%M}", revoked
         )
     console.print(table)
+
+
+def add_typed(table: Table, heading: str, values: Sequence[str]) -> None:
+    """A column of what a person types into the next command: on one line while half of the terminal has room for it."""
+    fits = max(map(len, values), default=0) <= console.width // 2
+    table.add_column(heading, no_wrap=fits, overflow="fold")
