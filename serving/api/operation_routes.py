@@ -48,7 +48,7 @@ async def begin_generation(services: WithServices) -> Response:
 @router.post("/generations/{name}:activate", response_model=None, responses=answers(GenerationAnswer))
 async def activate_generation(services: WithServices, name: str) -> Response:
     """Make a complete generation live, as when going back to the one before."""
-    return json_answer(_generation(await work(_activate, services, name)))
+    return json_answer(await work(_activate, services, name))
 
 
 @router.delete("/generations/{name}", response_model=None, responses=answers(GenerationAnswer))
@@ -80,8 +80,7 @@ async def list_rejects(services: WithServices, limit: ListLimit = 100) -> Respon
 
 def _generations(services: Services) -> Response:
     found = services.ledger.generations.list()
-    counted = [{**_generation(one), "placed": services.ledger.placements.count(one.name)} for one in found]
-    return json_answer({"generations": counted})
+    return json_answer({"generations": [_counted(services, one) for one in found]})
 
 
 def _job(services: Services, job_id: str) -> Response:
@@ -103,10 +102,10 @@ def _job(services: Services, job_id: str) -> Response:
     )
 
 
-def _activate(services: Services, name: str) -> Generation:
+def _activate(services: Services, name: str) -> dict[str, Any]:
     generation = services.activate(check_id(name, "name"))
     services.live.refresh()
-    return generation
+    return _counted(services, generation)
 
 
 def _discard(services: Services, name: str) -> Generation:
@@ -122,6 +121,10 @@ def _retry(services: Services, item_ids: list[str] | None) -> int:
     if item_ids:
         services.queue.wake(item_ids)
     return retried
+
+
+def _counted(services: Services, generation: Generation) -> dict[str, Any]:
+    return {**_generation(generation), "placed": services.ledger.placements.count(generation.name)}
 
 
 def _generation(generation: Generation) -> dict[str, Any]:

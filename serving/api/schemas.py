@@ -196,7 +196,9 @@ class GenerationAnswer(BaseModel):
     fingerprint: str
     dimensions: int
     items: int = Field(description="What it held when it was built.")
-    placed: int | None = Field(default=None, description="What it holds now; only in the list of generations.")
+    placed: int | None = Field(
+        default=None, description="What it holds now; in the list of generations, and of one that was activated."
+    )
     created_at: datetime
     live_at: datetime | None
     report: dict[str, Any]

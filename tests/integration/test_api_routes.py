@@ -247,7 +247,8 @@ def test_generations_are_begun_listed_and_activated(tmp_path):
         akin.add_items([Item(item_id="i0", title="x")])
         begun = client.post("/v1/generations")
         assert (begun.status_code, begun.json()["name"]) == (202, "next")
-        assert client.post("/v1/generations/next:activate").json()["state"] == "live"
+        activated = client.post("/v1/generations/next:activate").json()
+        assert (activated["state"], activated["placed"]) == ("live", 1)
         listed = client.get("/v1/generations").json()["generations"]
         assert {one["name"]: one["state"] for one in listed} == {"next": "live", "first": "retired"}
         assert client.get("/v1/users/x/recommendations").json()["generation"] == "next"
