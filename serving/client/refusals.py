@@ -1,5 +1,6 @@
 """Answers that say no, as the errors akin itself raises."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -36,6 +37,14 @@ class NoNextPageError(NotFoundError):
     code = "no_next_page"
 
 
+class RefusedError(InvalidInputError):
+    """What was sent does not fit; `errors` says why for each part (index, item_id, code, detail) it had."""
+
+    def __init__(self, code: str, detail: str, field: str | None, errors: tuple[Mapping[str, Any], ...]) -> None:
+        super().__init__(code, detail, field)
+        self.errors = errors
+
+
 def refusal(answer: httpx.Response) -> AkinError:
     """The error that a problem document describes; `code` is the document's."""
     problem = _problem(answer)
@@ -43,7 +52,8 @@ def refusal(answer: httpx.Response) -> AkinError:
     code = str(problem.get("code") or "refused")
     if answer.status_code in (400, 413, 415, 422):
         field = problem.get("field")
-        return InvalidInputError(code, detail, str(field) if field is not None else None)
+        errors = tuple(one for one in problem.get("errors") or () if isinstance(one, dict))
+        return RefusedError(code, detail, str(field) if field is not None else None, errors)
     kind = NotAllowedError if answer.status_code in (401, 403) else _ERRORS.get(answer.status_code, AkinError)
     error = kind(detail)
     error.code = code

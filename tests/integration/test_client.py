@@ -14,7 +14,7 @@ from ingest.errors import InvalidInputError, NotFoundError, SettingsError, Unava
 from serving.api.app import create_app
 from serving.api.schemas import RecommendationsAnswer
 from serving.client import Akin, AsyncAkin
-from serving.client.refusals import NotAllowedError
+from serving.client.refusals import NotAllowedError, RefusedError
 from serving.client.retries import Retries
 from tests.fakes import installation
 
@@ -88,6 +88,12 @@ def test_a_refusal_is_the_error_akin_raises_and_names_the_field(client):
     with pytest.raises(InvalidInputError) as refused:
         client.recommend("ann", strategy="magic")
     assert refused.value.field == "strategy"
+
+
+def test_a_refused_batch_says_why_for_each_part(client):
+    with pytest.raises(RefusedError) as refused:
+        client.add_events([{"user_id": "ann", "item_id": "a/2", "type": "nope"}])
+    assert [one["code"] for one in refused.value.errors] == ["unknown_event_type"]
 
 
 def test_the_same_is_awaited(url):
