@@ -69,12 +69,26 @@ def _describe(command: Any, path: str, lines: list[str]) -> None:
             _describe(inner, f"{path} {name}", lines)
         return
     lines += ["", f"## {path}", "", (command.help or "").strip(), ""]
-    for parameter in command.params:
-        if parameter.name == "help":
-            continue
-        is_option = parameter.opts[0].startswith("-")
-        names = ", ".join(f"`{name}`" for name in parameter.opts) if is_option else f"`{parameter.name.upper()}`"
-        lines.append(f"- {names}: {getattr(parameter, 'help', None) or ''}")
+    lines += [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
+
+
+def _parameter(parameter: Any) -> str:
+    """One argument or option: its names, that to switch it off too, what it means, and what holds without it."""
+    names = (
+        [*parameter.opts, *parameter.secondary_opts] if parameter.opts[0].startswith("-") else [parameter.name.upper()]
+    )
+    said = getattr(parameter, "help", None) or ""
+    if parameter.required:
+        without = " Required."
+    elif parameter.default in (None, (), False) or callable(parameter.default):
+        without = ""
+    else:
+        without = f" Default: `{_switched(parameter)}`."
+    return f"- {', '.join(f'`{name}`' for name in names)}: {said}{without}"
+
+
+def _switched(parameter: Any) -> Any:
+    return parameter.opts[0] if parameter.default is True else parameter.default
 
 
 def http() -> str:
