@@ -299,7 +299,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = [f"AKIN_{'_'.join(map(str, e['loc'])).upper()}: {_said(e)}" for e in error.errors(include_input=False)]
+        lines = [f"{_variable(e['loc'])}: {_said(e)}" for e in error.errors(include_input=False)]
         raise SettingsError("; ".join(lines)) from error
     except UnreadableVariableError as error:  # its message names the field, and its cause would repeat the value
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
@@ -325,6 +325,12 @@ def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
     known = {f"AKIN_{name.upper()}" for name in (*Settings.model_fields, "url", "key")}
     unknown = sorted(name for name in names if name.startswith("AKIN_") and name not in known)
     return {name: next(iter(get_close_matches(name, known, n=1)), None) for name in unknown}
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable, and where in its value the problem is: only whole settings are variables."""
+    name, *inside = map(str, place)
+    return f"AKIN_{name.upper()}" + "".join(f"[{part}]" for part in inside)
 
 
 def _said(error: "ErrorDetails") -> str:

@@ -1,5 +1,7 @@
 """Settings that would make every answer nonsense are refused, by the name of the variable."""
 
+import re
+
 import pytest
 
 from ingest.errors import SettingsError
@@ -13,26 +15,26 @@ NAN, INFINITE = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        ({"event_weights": {"like": NAN}}, "AKIN_EVENT_WEIGHTS_LIKE"),
-        ({"event_weights": {"like": INFINITE}}, "AKIN_EVENT_WEIGHTS_LIKE"),
+        ({"event_weights": {"like": NAN}}, "AKIN_EVENT_WEIGHTS[like]"),
+        ({"event_weights": {"like": INFINITE}}, "AKIN_EVENT_WEIGHTS[like]"),
         ({"half_life_days": NAN}, "AKIN_HALF_LIFE_DAYS"),
         ({"blend_text": INFINITE}, "AKIN_BLEND_TEXT"),
         ({"interests_prior": NAN}, "AKIN_INTERESTS_PRIOR"),
-        ({"scenarios": {"home": {"min_score": NAN}}}, "AKIN_SCENARIOS_HOME_MIN_SCORE"),
-        ({"scenarios": {"home": {"diversity": 1.5}}}, "AKIN_SCENARIOS_HOME_DIVERSITY"),
-        ({"scenarios": {"home": {"explore": 0.9}}}, "AKIN_SCENARIOS_HOME_EXPLORE"),
-        ({"scenarios": {"home": {"boosts": [{"by": NAN}]}}}, "AKIN_SCENARIOS_HOME_BOOSTS_0_BY"),
-        ({"scenarios": {"home": {"boosts": [{"by": -1}]}}}, "AKIN_SCENARIOS_HOME_BOOSTS_0_BY"),
+        ({"scenarios": {"home": {"min_score": NAN}}}, "AKIN_SCENARIOS[home][min_score]"),
+        ({"scenarios": {"home": {"diversity": 1.5}}}, "AKIN_SCENARIOS[home][diversity]"),
+        ({"scenarios": {"home": {"explore": 0.9}}}, "AKIN_SCENARIOS[home][explore]"),
+        ({"scenarios": {"home": {"boosts": [{"by": NAN}]}}}, "AKIN_SCENARIOS[home][boosts][0][by]"),
+        ({"scenarios": {"home": {"boosts": [{"by": -1}]}}}, "AKIN_SCENARIOS[home][boosts][0][by]"),
     ],
 )
 def test_a_number_that_is_none_is_refused(given, name):
-    with pytest.raises(SettingsError, match=f"{name}: "):
+    with pytest.raises(SettingsError, match=re.escape(f"{name}: ")):
         load_settings(**given)
 
 
 def test_a_weight_from_the_environment_is_checked_alike(monkeypatch):
     monkeypatch.setenv("AKIN_EVENT_WEIGHTS", '{"like": NaN}')
-    with pytest.raises(SettingsError, match="AKIN_EVENT_WEIGHTS_LIKE: "):
+    with pytest.raises(SettingsError, match=re.escape("AKIN_EVENT_WEIGHTS[like]: ")):
         load_settings()
 
 
@@ -55,6 +57,13 @@ def test_a_file_that_is_not_toml_is_named(monkeypatch, tmp_path, content):
     monkeypatch.setenv("AKIN_CONFIG", str(file))
 
     with pytest.raises(SettingsError, match=r"akin\.toml, which is not TOML"):
+        load_settings()
+
+
+def test_a_part_of_a_setting_is_named_inside_its_variable(monkeypatch):
+    monkeypatch.setenv("AKIN_ATTRIBUTES", '{"year": "int"}')
+
+    with pytest.raises(SettingsError, match=r"^AKIN_ATTRIBUTES\[year\]: "):
         load_settings()
 
 
