@@ -103,16 +103,24 @@ def running_server(home: Path) -> RunningServer | None:
 
 def check_made(settings: Settings) -> None:
     """Raise SettingsError where no akin was ever started: a mistyped folder must not pass for an empty catalogue."""
-    if settings.database_url is None and not os.path.lexists(settings.home / "ledger.sqlite"):
+    if settings.database_url is not None:
+        return
+    try:
+        (settings.home / "ledger.sqlite").lstat()
+    except FileNotFoundError as error:
         raise SettingsError(
             f"there is no akin in {settings.home.absolute()}: set AKIN_HOME to its data folder, "
             "or make one there with `akin ingest items FILE` or `akin up`"
-        )
+        ) from error
+    except OSError as error:
+        raise _unusable(settings.home, error) from error
 
 
 def _unusable(home: Path, error: OSError) -> SettingsError:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return SettingsError(f"the data folder {home} cannot be one: it, or what it is in, is a file; set AKIN_HOME")
     return SettingsError(
-        f"the data folder {home} cannot be made or written by this user: {error.strerror}; "
+        f"the data folder {home} cannot be made, read or written by this user: {error.strerror}; "
         "run akin as the user whose folder it is, or set AKIN_HOME to another folder"
     )
 

@@ -250,6 +250,10 @@ def _make_room(file: Path) -> None:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         reason = "Permission denied" if not os.access(file if file.exists() else file.parent, os.W_OK) else None
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(
+            f"the ledger's folder {file.parent} cannot be one: it, or what it is in, is a file; set AKIN_HOME"
+        ) from error
     except OSError as error:
         reason = error.strerror
     if reason is not None:

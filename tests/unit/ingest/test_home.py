@@ -177,3 +177,25 @@ def test_a_note_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
             server.join()
 
     assert {server.url for server in found if server} <= {"http://127.0.0.1:8000"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("not a folder")
+    settings = Settings(home=home)
+
+    with pytest.raises(SettingsError, match="is a file"):
+        check_made(settings)
+    with pytest.raises(SettingsError, match="is a file"), hold_home(home):
+        pass
+    with pytest.raises(SettingsError, match="is a file"), open_ledger(settings.ledger_url):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_folder_that_may_not_be_looked_into_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o000)
+
+    with pytest.raises(SettingsError, match="Permission denied"):
+        check_made(Settings(home=home))
