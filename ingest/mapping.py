@@ -39,6 +39,10 @@ class ItemMapping:
         found = {"attributes"}.union(*(self.columns_of(name) for name in ITEM_FIELDS))
         return frozenset(found.union(*self.attribute_columns(declared).values()))
 
+    def mapped(self) -> frozenset[str]:
+        """The columns that somebody named."""
+        return frozenset[str]().union(*self.fields.values(), *self.attributes.values())
+
     def check(self, available: Collection[str]) -> None:
         """Raise InvalidInputError when a file with these columns lacks one that is mapped, or the item's id."""
         _check_mapped({**self.fields, **self.attributes}, available)
@@ -72,6 +76,10 @@ class EventMapping:
     def columns(self) -> frozenset[str]:
         """Every column that is looked at."""
         return frozenset[str]().union(*(self.columns_of(name) for name in EVENT_FIELDS))
+
+    def mapped(self) -> frozenset[str]:
+        """The columns that somebody named."""
+        return frozenset[str]().union(*self.fields.values())
 
     def check(self, available: Collection[str]) -> None:
         """Raise InvalidInputError when a file with these columns lacks one that is mapped or necessary."""

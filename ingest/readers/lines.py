@@ -28,10 +28,15 @@ def read_json_lines(stream: BinaryIO, max_line_bytes: int) -> Iterator[RawRow]:
 
 
 def read_csv(stream: BinaryIO, max_line_bytes: int, on_columns: OnColumns | None = None) -> Iterator[RawRow]:
-    """Rows by the names of the header line; commas, semicolons or tabs, whichever the header has most of."""
+    """Rows by the names of the header line; commas, semicolons or tabs, whichever the header has most of.
+
+    An empty file has no rows, as in the other formats.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), max_line_bytes))
     lines = _CsvLines(stream, max_line_bytes)
     header_line = lines.peek()
+    if header_line is None:
+        return
     delimiter = max(",;\t", key=header_line.count)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     header = _header(rows)
@@ -59,12 +64,22 @@ def _json_row(position: int, line: bytes) -> dict[str, object] | RowError:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        if not _is_utf8(line):
+            return RowError(position=position, subject_id=None, code="bad_utf8", detail="the line is not UTF-8")
         detail = f"the line is not JSON: {error.msg}, at character {error.colno}"
         return RowError(position=position, subject_id=None, code="bad_json", detail=detail)
     if not isinstance(row, dict):
         detail = "the line is JSON, but not an object"
         return RowError(position=position, subject_id=None, code="wrong_type", detail=detail)
     return row
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _csv_row(position: int, header: Sequence[str], cells: Sequence[str]) -> dict[str, object] | RowError:
@@ -141,13 +156,13 @@ class _CsvLines:
             raise csv.Error(f"a row goes over more than {_MAX_ROW_LINES} lines; is a quote left open?")
         return line
 
-    def peek(self) -> str:
-        """The next line, which stays the next one; empty when there is none."""
+    def peek(self) -> str | None:
+        """The next line, which stays the next one; "" where it is too long, None where there is none."""
         if not self._next:
             try:
                 self._next.append(self._read())
             except StopIteration:
-                return ""
+                return None
         return self._next[0] or ""
 
     def begin_row(self) -> None:

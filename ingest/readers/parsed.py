@@ -38,7 +38,7 @@ def read_items(
         progress=progress,
     )
     yield from _parsed(
-        _noted(rows, columns, progress),
+        _noted(rows, columns, mapping.mapped(), progress),
         item_data(mapping, attributes),
         lambda data: parse_item(data, attributes, max_text_chars=max_text_chars),
         ("item_id",),
@@ -59,7 +59,7 @@ def read_events(
     rows = open_rows(source, format, columns=columns, on_columns=on_columns, progress=progress)
     # No user id among the names: refused rows are listed where many may read them.
     yield from _parsed(
-        _noted(rows, columns, progress),
+        _noted(rows, columns, mapping.mapped(), progress),
         event_data(mapping),
         lambda data: parse_event(data, types, now=None),
         ("event_id", "item_id"),
@@ -76,9 +76,14 @@ def _checked(check: OnColumns, known: frozenset[str], progress: Progress) -> OnC
     return on_columns
 
 
-def _noted(rows: Iterator[RawRow], known: frozenset[str], progress: Progress) -> Iterator[RawRow]:
+def _noted(
+    rows: Iterator[RawRow], known: frozenset[str], mapped: frozenset[str], progress: Progress
+) -> Iterator[RawRow]:
     """The rows, as they are; in JSON Lines each names its own columns."""
+    progress.unseen |= mapped
     for position, row in rows:
+        if progress.unseen and not isinstance(row, RowError):
+            progress.unseen -= row.keys()
         if not isinstance(row, RowError) and (unknown := row.keys() - known):
             progress.ignore(unknown)
         yield position, row

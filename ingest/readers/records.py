@@ -34,11 +34,13 @@ class RowError:
 class Progress:
     """How far a reader has come, in the unit of `file_size_hint`: rows of Parquet, else bytes as the file has them.
 
-    `ignored` are columns that no field is made of, as far as a person would read the list.
+    `ignored` are columns that no field is made of, as far as a person would read the list; `unseen` those that a
+    mapping names and no row has had so far.
     """
 
     done: int = 0
     ignored: set[str] = field(default_factory=set)
+    unseen: set[str] = field(default_factory=set)
 
     def ignore(self, columns: Iterable[str]) -> None:
         """Remember columns of which nothing was taken."""

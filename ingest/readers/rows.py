@@ -7,7 +7,7 @@ from ingest.errors import InvalidInputError
 from ingest.readers.lines import read_csv, read_json_lines
 from ingest.readers.parquet import PARQUET_SUFFIXES, parquet_rows, read_parquet
 from ingest.readers.records import OnColumns, Progress, RawRow, Source
-from ingest.readers.streams import open_bytes
+from ingest.readers.streams import check_readable, open_bytes
 
 Format = Literal["jsonl", "csv", "parquet"]
 
@@ -38,6 +38,7 @@ def open_rows(
     `columns` spares Parquet the others; `on_columns` may refuse a CSV or Parquet file by its columns.
     Raises InvalidInputError when the file cannot be read any further.
     """
+    check_readable(source)
     kind = file_format(source, format)
     if kind == "parquet":
         yield from read_parquet(source, columns, on_columns, progress)

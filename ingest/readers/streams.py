@@ -50,17 +50,24 @@ def open_bytes(source: Source, progress: Progress | None = None) -> Iterator[io.
         yield io.BufferedReader(_Chunks(_content(file, source, progress)), 256 * 1024)
 
 
+def check_readable(source: Source) -> None:
+    """Raise InvalidInputError for a file that is not there, or is a folder, before anybody asks for its format."""
+    if source == "-":
+        return
+    if source.is_dir():
+        raise InvalidInputError("file_unreadable", f"{source} is a folder, not a file")
+    if not source.exists():
+        raise InvalidInputError("file_missing", f"there is no file {source}")
+
+
 @contextmanager
 def _open_raw(source: Source) -> Iterator[BinaryIO]:
     if source == "-":
         yield sys.stdin.buffer
         return
-    if source.is_dir():
-        raise InvalidInputError("file_unreadable", f"{source} is a folder, not a file")
+    check_readable(source)
     try:
         file = source.open("rb")
-    except FileNotFoundError as error:
-        raise InvalidInputError("file_missing", f"there is no file {source}") from error
     except OSError as error:
         raise InvalidInputError("file_unreadable", f"{source} cannot be read: {error.strerror}") from error
     with file:
