@@ -95,10 +95,12 @@ def _ledger(settings: Settings) -> str:
         if ledger is None:
             return f"{_NOTHING_YET} in {settings.home.absolute()}"
         ledger.check()
-        return (
-            f"{ledger.items.count()} items, {ledger.events.count()} events, {ledger.pending.count()} pending, "
+        events, unmatched = ledger.events.count(), ledger.events.unmatched()
+        said = (
+            f"{ledger.items.count()} items, {events} events, {ledger.pending.count()} pending, "
             f"{ledger.pending.count_set_aside()} set aside"
         )
+        return said + (f"; {unmatched} of {events} events name items that are not there (yet)" if unmatched else "")
 
 
 def _index(settings: Settings) -> str:

@@ -1,12 +1,14 @@
 """Taking in a whole file as a stream: good rows are submitted batch by batch, refused rows are listed."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ingest.errors import SettingsError
-from ingest.events import Event
+from ingest.errors import InvalidInputError, SettingsError
+from ingest.events import Event, derived_id
 from ingest.items import Item
 from ingest.mapping import EventMapping, ItemMapping, load_mapping
 from ingest.queue import Queue
@@ -19,6 +21,12 @@ from ingest.submit import submit_events, submit_items
 T = TypeVar("T")
 
 ROWS_PER_COMMIT = 512
+
+logger = logging.getLogger(__name__)
+
+_USERS = "user_id"  # a column that items do not have
+_EVENTS = "akin ingest events FILE, or akin validate --events FILE"
+_UNMATCHED = "they count once such items come; if none will, ids are spelt differently in the two files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +41,14 @@ class FileReport:
     rejects_file: str | None
     ignored_columns: tuple[str, ...] = ()  # of which nothing was taken
     job_id: str | None = None
+    unmatched: int | None = None  # accepted events that name an item which is not there, or not yet; None: of items
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain values."""
-        return asdict(self)
+        """The report as plain values; what is told of events only is left out of other reports."""
+        values = asdict(self)
+        if self.unmatched is None:
+            del values["unmatched"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +98,9 @@ def file_source(
     format: str | None = None,  # noqa: A002 - what the option is called
     rejects: Path | None = None,
 ) -> FileSource:
-    """A file as a command line names it; `-` is standard input."""
+    """A file as a command line names it; `-` is standard input. Raises InvalidInputError for no name."""
+    if not file:
+        raise InvalidInputError("file_missing", "the name of the file is empty")
     source: Source = "-" if file == "-" else Path(file)
     return FileSource(source=source, format=format, mapping=mapping, options=tuple(options or ()), rejects=rejects)
 
@@ -119,20 +133,39 @@ def take_items(
 def take_events(
     ledger: Ledger, settings: Settings, file: FileSource, *, progress: Progress, committed: Callable[[], None]
 ) -> FileReport:
-    """Submit a file's events. `committed` is called after each commit."""
-    rows = accepted = duplicates = 0
+    """Submit a file's events, and say how many name items that are not there: all is well when those come later.
+
+    `committed` is called after each commit.
+    """
+    rows = accepted = duplicates = unmatched = 0
     with RejectsFile(file.rejects_path()) as rejects:
         for batch in _batches(file.events(settings, progress), rejects, first=ROWS_PER_COMMIT):
             submission = submit_events(ledger, settings, [row.value for row in batch])
             rows += len(batch)
             accepted += submission.accepted
             duplicates += submission.duplicates
+            refused = {error.index for error in submission.errors}
+            named = Counter(row.value.item_id for place, row in enumerate(batch) if place not in refused)
+            unmatched += sum(named[item_id] for item_id in named.keys() - ledger.items.ever_there(named))
             for error in submission.errors:
                 row = batch[error.index]
-                subject = row.value.event_id
+                subject = named_subject(row.value)
                 rejects.write(RowError(position=row.position, subject_id=subject, code=error.code, detail=error.detail))
             committed()
-    return _report(file, rejects, progress, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None)
+    if unmatched:
+        logger.warning(
+            "events name items that are not there",
+            extra={"file": str(file.source), "events": unmatched, "of": accepted, "remedy": _UNMATCHED},
+        )
+    return _report(
+        file, rejects, progress, rows=rows, accepted=accepted, unchanged=duplicates, job_id=None, unmatched=unmatched
+    )
+
+
+def named_subject(event: Event) -> str:
+    """How a refused event is found again: by its own id, or where it came without one, by its item's."""
+    made_up = derived_id(event.user_id, event.item_id, event.type, event.value, event.timestamp)
+    return event.item_id if event.event_id == made_up else event.event_id
 
 
 def validate(rows: Iterator[Row[T] | RowError], file: FileSource, progress: Progress) -> FileReport:
@@ -169,8 +202,10 @@ def _report(
     accepted: int,
     unchanged: int,
     job_id: str | None,
+    unmatched: int | None = None,
 ) -> FileReport:
     refused_later = rows - accepted  # counted among the rows and among the rejects
+    _warn(file, progress, read=rows + rejects.count, good=accepted)
     return FileReport(
         file=str(file.source),
         rows=rows + rejects.count - refused_later,
@@ -180,4 +215,21 @@ def _report(
         rejects_file=str(rejects.path) if rejects.count else None,
         ignored_columns=tuple(sorted(progress.ignored)),
         job_id=job_id,
+        unmatched=unmatched,
     )
+
+
+def _warn(file: FileSource, progress: Progress, *, read: int, good: int) -> None:
+    """Say what would pass for a success, or for something else."""
+    if not read:
+        logger.warning("the file has no rows", extra={"file": str(file.source)})
+    elif progress.unseen:
+        logger.warning(
+            "no row has a column that is mapped",
+            extra={"file": str(file.source), "columns": ", ".join(sorted(progress.unseen))},
+        )
+    elif not good and _USERS in progress.ignored:
+        logger.warning(
+            "every row was refused, and the rows look like events",
+            extra={"file": str(file.source), "remedy": _EVENTS},
+        )

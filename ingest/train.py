@@ -100,7 +100,7 @@ def what_is_missing(settings: Settings, ledger: Ledger, item_ids: Sequence[str])
     from ingest.taste.interactions import collect  # noqa: PLC0415 - as above
     from ingest.taste.model import too_few_events  # noqa: PLC0415
 
-    interactions = collect(item_ids, ledger.events.histories(), ledger.events.newest(), settings)
+    interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
     found = too_few_events(interactions, settings)
     return "" if found is None else _too_few(found)
 

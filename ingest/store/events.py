@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, distinct, func, literal, select, tuple_
+from sqlalchemy import Connection, bindparam, distinct, exists, func, literal, select, tuple_
 
 from ingest.chunks import chunks
 from ingest.events import Event
@@ -209,6 +209,12 @@ class EventStore:
             place = min(int(share * total), total - 1)
             query = select(events.c.order_at).order_by(events.c.order_at).offset(place).limit(1)
             return moment(connection.execute(query).scalar_one())
+
+    def unmatched(self) -> int:
+        """How many events name an item that never was there; they count once it comes."""
+        known = exists().where(items.c.item_id == events.c.item_id, items.c.updated_at > 0)
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(events).where(~known)).scalar_one())
 
     def count(self) -> int:
         """How many events there are."""

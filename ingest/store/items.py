@@ -57,6 +57,15 @@ class ItemStore:
                 found |= {row.item_id: _stored(row) for row in rows}
         return found
 
+    def ever_there(self, item_ids: Iterable[str]) -> set[str]:
+        """Which of those the ledger knows, deleted ones too."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for some in chunks(item_ids):
+                query = select(items.c.item_id).where(items.c.item_id.in_(some), items.c.updated_at > 0)
+                found.update(connection.execute(query).scalars())
+        return found
+
     def count(self) -> int:
         """How many items are not deleted."""
         with self._database.read() as connection:

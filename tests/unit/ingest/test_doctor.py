@@ -6,6 +6,7 @@ import pytest
 
 from ingest.doctor import Check, Finding, examine
 from ingest.errors import SettingsError
+from ingest.events import Event
 from ingest.settings import Settings
 from tests.fakes import Installation, installation
 
@@ -31,6 +32,14 @@ def test_an_installation_in_order(tmp_path: Path) -> None:
     assert "0 items" in findings["ledger"].detail
     assert findings["index"] == Finding(name="index", ok=True, detail="generations first")
     assert "first is live, built with the encoder and the attributes" in findings["generation"].detail
+
+
+def test_events_that_match_no_item_are_counted(tmp_path: Path) -> None:
+    with installation(tmp_path / "home") as akin:
+        akin.add_events([Event(event_id="e", user_id="u", item_id="sku-a", type="view")])
+        detail = found(akin.settings)["ledger"].detail
+
+    assert "1 of 1 events name items that are not there (yet)" in detail
 
 
 def test_an_attribute_that_was_declared_since_waits_for_a_reindex(tmp_path: Path) -> None:
