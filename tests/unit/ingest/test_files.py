@@ -44,7 +44,7 @@ def test_events_on_items_that_are_not_there_are_taken_and_counted(
         tmp_path, "events.jsonl", VIEW, VIEW | {"item_id": "sku-a"}, VIEW | {"item_id": "sku-a", "value": 1}
     )
 
-    report = take_events(ledger, settings, events, progress=Progress())
+    report = take_events(ledger, settings, events, progress=Progress(), committed=lambda: None)
 
     assert (report.accepted, report.unmatched) == (3, 2)
     assert ledger.events.unmatched() == 2
@@ -64,7 +64,7 @@ def test_a_refused_event_without_an_id_is_listed_by_its_item(
     ledger.users.delete("u")
     events = source(tmp_path, "events.jsonl", VIEW, VIEW | {"event_id": "e1"})
 
-    take_events(ledger, settings, events, progress=Progress())
+    take_events(ledger, settings, events, progress=Progress(), committed=lambda: None)
 
     listed = [orjson.loads(line)["subject_id"] for line in (tmp_path / "rejects.jsonl").read_bytes().splitlines()]
     assert listed == ["a", "e1"]
