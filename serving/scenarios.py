@@ -42,9 +42,10 @@ def in_scenario(
 
 def check_scenarios(settings: Settings) -> None:
     """Raise SettingsError naming the scenario that every request by it would be refused for, and why."""
+    usual = RecommendRequest(limit=min(RecommendRequest.limit, settings.max_limit))
     for name, scenario in settings.scenarios.items():
         try:
-            check_request(in_scenario(RecommendRequest(), name, settings, given=()), settings)
+            check_request(in_scenario(usual, name, settings, given=()), settings)
             for tree in (scenario.filter, *(boost.filter for boost in scenario.boosts)):
                 parse_filter(tree, settings.attributes)
         except InvalidInputError as error:

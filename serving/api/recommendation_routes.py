@@ -8,7 +8,7 @@ from serving.api.documented import answers
 from serving.api.json_body import JsonRoute
 from serving.api.paths import ItemId, UserId
 from serving.api.query_string import asked, described
-from serving.api.requests import InlineRecommendBody, RecommendBody, SimilarBody
+from serving.api.requests import InlineRecommendBody, RecommendBody, SimilarBody, page_limit
 from serving.api.schemas import RecommendationsAnswer
 from serving.inline_history import parse_inline_history
 from serving.request import RecommendRequest
@@ -68,22 +68,22 @@ async def next_recommendations(services: WithServices, recommendation_id: str) -
 async def similar_items(request: Request) -> Response:
     """The items nearest to an item, leaned towards a user's taste when one is named."""
     services = await services_of(request)
-    wanted = _similar_request(asked(request, SimilarBody), item_id=request.path_params["item_id"])
+    wanted = _similar_request(services, asked(request, SimilarBody), item_id=request.path_params["item_id"])
     return await read(services, _similar, services, wanted)
 
 
 @router.post("/items/{item_id:id}/similar", response_model=None, responses=_ANSWER)
 async def similar_items_by_body(services: WithServices, item_id: ItemId, body: SimilarBody | None = None) -> Response:
     """The same, with its options in a body."""
-    return await read(services, _similar, services, _similar_request(body or SimilarBody(), item_id=item_id))
+    return await read(services, _similar, services, _similar_request(services, body or SimilarBody(), item_id=item_id))
 
 
-def _similar_request(body: SimilarBody, *, item_id: str) -> SimilarRequest:
+def _similar_request(services: Services, body: SimilarBody, *, item_id: str) -> SimilarRequest:
     return SimilarRequest(
         item_id=item_id,
         user_id=body.user_id,
         user_impact=body.user_impact,
-        limit=body.limit,
+        limit=page_limit(body, services.settings),
         filter=body.filter,
         exclude_ids=tuple(body.exclude_ids),
         min_score=body.min_score,
@@ -97,7 +97,7 @@ def _request(
     request = RecommendRequest(
         user_id=user_id,
         history=history,
-        limit=body.limit,
+        limit=page_limit(body, services.settings),
         strategy=body.strategy,
         filter=body.filter,
         exclude_ids=tuple(body.exclude_ids),

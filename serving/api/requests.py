@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ingest.index.checks import MAX_EXCLUDED
 from ingest.query_settings import MOST_EXPLORED
+from ingest.settings import Settings
 
 MOST_RETRIED = 10_000
 FieldName = Literal["title", "text", "categories", "attributes"]
@@ -131,6 +132,11 @@ class SearchBody(_Body):
     exclude_ids: ExcludedIds = []
     min_score: FiniteScore = None
     fields: list[FieldName] = []
+
+
+def page_limit(body: RecommendBody | SimilarBody | SearchBody, settings: Settings) -> int:
+    """How many items are asked for; where nothing is said, the usual number, or the most there may be, if less."""
+    return body.limit if "limit" in body.model_fields_set else min(body.limit, settings.max_limit)
 
 
 class RetryBody(_Body):

@@ -7,7 +7,7 @@ from serving.api.answers import WithServices, recommendations_answer, services_o
 from serving.api.documented import answers
 from serving.api.json_body import JsonRoute
 from serving.api.query_string import asked, described
-from serving.api.requests import SearchBody
+from serving.api.requests import SearchBody, page_limit
 from serving.api.schemas import SearchAnswer
 from serving.search import SearchRequest
 from serving.services import Services
@@ -24,22 +24,22 @@ async def search(request: Request) -> Response:
     Facets count the best 1,000 items that pass the filter, in a lexical search the best 5,000 of those that match.
     """
     services = await services_of(request)
-    return await work(_search, services, _request(asked(request, SearchBody)))
+    return await work(_search, services, _request(services, asked(request, SearchBody)))
 
 
 @router.post("/search", response_model=None, responses=_ANSWER)
 async def search_by_body(services: WithServices, body: SearchBody) -> Response:
     """The same, with its options in a body."""
-    return await work(_search, services, _request(body))
+    return await work(_search, services, _request(services, body))
 
 
-def _request(body: SearchBody) -> SearchRequest:
+def _request(services: Services, body: SearchBody) -> SearchRequest:
     return SearchRequest(
         query=body.query,
         mode=body.mode,
         user_id=body.user_id,
         personalization=body.personalization,
-        limit=body.limit,
+        limit=page_limit(body, services.settings),
         filter=body.filter,
         exclude_ids=tuple(body.exclude_ids),
         min_score=body.min_score,

@@ -22,6 +22,7 @@ from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import GenerationState
 from ingest.submit import submit_events
+from serving.evaluate.judge import LONGEST
 from serving.evaluate.progress import Bars
 from serving.evaluate.recent import recent_ndcg
 
@@ -40,7 +41,12 @@ class GenerationNotLiveError(AkinError):
 def workspace(settings: Settings) -> Iterator[Catalogue]:
     """An empty installation in a temporary folder, embedded, with the configured encoder, attributes and template."""
     with tempfile.TemporaryDirectory(prefix="akin-evaluate-") as folder:
-        own = {"home": Path(folder), "encoder": settings.encoder_folder.absolute(), "train_taste": True}
+        own = {
+            "home": Path(folder),
+            "encoder": settings.encoder_folder.absolute(),
+            "train_taste": True,
+            "max_limit": max(settings.max_limit, LONGEST),
+        }
         elsewhere = {"database_url": None, "broker_url": None, "qdrant_url": None, "qdrant_api_key": None}
         with open_catalogue(settings.model_copy(update=own | elsewhere)) as catalogue:
             yield catalogue

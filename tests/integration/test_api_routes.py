@@ -14,6 +14,7 @@ from ingest.items import Item
 from ingest.queue import NoQueue
 from ingest.store.ledger import open_ledger
 from serving.api.app import create_app
+from serving.scenarios import check_scenarios
 from tests.fakes import installation
 
 ODD_ID = "a/b %2F c/similar"
@@ -253,6 +254,23 @@ def test_generations_are_begun_listed_and_activated(tmp_path):
         assert {one["name"]: one["state"] for one in listed} == {"next": "live", "first": "retired"}
         assert client.get("/v1/users/x/recommendations").json()["generation"] == "next"
         is_problem(client.post("/v1/generations/none:activate"), 404, "not_found")
+
+
+def test_a_smaller_limit_of_the_settings_lowers_what_is_usual(tmp_path):
+    scenarios = {"home": {"diversity": 0.1}}
+    with (
+        installation(tmp_path, max_limit=5, scenarios=scenarios) as akin,
+        TestClient(create_app(akin.services())) as client,
+    ):
+        akin.add_items([Item(item_id=f"i{n}", title="a sea story") for n in range(8)])
+        check_scenarios(akin.settings)
+        assert len(item_ids(client.get("/v1/users/ann/recommendations"))) == 5
+        assert len(item_ids(client.get("/v1/users/ann/recommendations?scenario=home"))) == 5
+        assert len(item_ids(client.post("/v1/recommendations", json={"history": [{"item_id": "i1"}]}))) == 5
+        assert len(item_ids(client.get("/v1/items/i1/similar"))) == 5
+        assert len(item_ids(client.post("/v1/items/i1/similar"))) == 5
+        assert len(item_ids(client.get("/v1/search?query=sea"))) == 5
+        is_problem(client.get("/v1/search?query=sea&limit=6"), 422, "invalid_limit")
 
 
 def test_what_was_set_aside_or_refused_is_listed(client):
