@@ -34,6 +34,16 @@ def test_an_event_comes_back_as_it_went_in(ledger: Ledger) -> None:
     assert list(ledger.events.for_user("u")) == [whole, bare]
 
 
+def test_events_on_items_that_never_were_there_are_counted_and_those_on_deleted_items_are_not(ledger: Ledger) -> None:
+    write(ledger, item("a"))
+    write(ledger, item("gone"))
+    delete(ledger, "gone")
+    ledger.events.add([event("e1", item_id="a"), event("e2", item_id="gone"), event("e3", item_id="sku-a")])
+
+    assert ledger.events.unmatched() == 1
+    assert ledger.items.ever_there(["a", "gone", "sku-a"]) == {"a", "gone"}
+
+
 def test_a_known_event_id_is_skipped(ledger: Ledger) -> None:
     first = event("e1", type="view")
     ledger.events.add([first])

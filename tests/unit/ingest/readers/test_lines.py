@@ -49,7 +49,7 @@ class TestJsonLines:
         rows = items(file("a.jsonl", b"\n".join(lines)))
         assert ids(rows) == {1: "a", 11: "j"}
         assert codes(rows) == {
-            3: "bad_json", 4: "bad_json", 5: "bad_json", 6: "bad_json", 7: "bad_json", 8: "wrong_type",
+            3: "bad_json", 4: "bad_utf8", 5: "bad_json", 6: "bad_json", 7: "bad_json", 8: "wrong_type",
             9: "item_empty", 10: "attribute_wrong_type", 12: "bad_json",
         }  # fmt: skip
 
@@ -137,11 +137,15 @@ class TestCsv:
         path = file("a.csv", f"\ufeffitem_id{delimiter}title\r\n1{delimiter}t\r\n")
         assert ids(items(path)) == {2: "1"}
 
-    @pytest.mark.parametrize("content", ["", "\n", "a,a\n1,2", b"\xff,b\n", '"a'])
+    @pytest.mark.parametrize("content", ["\n", "a,a\n1,2", b"\xff,b\n", '"a'])
     def test_without_a_header_the_file_is_refused(self, file, content):
         with pytest.raises(InvalidInputError) as caught:
             items(file("a.csv", content))
         assert caught.value.code == "file_format"
+
+    @pytest.mark.parametrize("content", ["", "item_id,title\n"])
+    def test_an_empty_file_has_no_rows_with_a_header_or_without(self, file, content):
+        assert items(file("a.csv", content)) == []
 
     def test_a_missing_column_is_told_before_any_row(self, file):
         with pytest.raises(InvalidInputError, match="no column item_id") as caught:

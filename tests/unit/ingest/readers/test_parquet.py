@@ -78,7 +78,7 @@ class TestParquet:
     def test_without_pyarrow_the_error_says_what_to_install(self, table, monkeypatch):
         path = table({"item_id": ["1"]})
         monkeypatch.setitem(sys.modules, "pyarrow", None)
-        with pytest.raises(SettingsError, match=r"pip install 'akin\[parquet\]'"):
+        with pytest.raises(SettingsError, match=r"pip install '\.\[parquet\]'"):
             items(path)
 
 

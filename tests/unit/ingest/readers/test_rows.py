@@ -8,7 +8,8 @@ import pytest
 from reading import ids, items
 
 from ingest.errors import InvalidInputError
-from ingest.readers import open_rows
+from ingest.mapping import ItemMapping
+from ingest.readers import Progress, open_rows
 
 
 def test_the_format_may_be_named(file):
@@ -26,7 +27,14 @@ def test_an_unknown_format_is_refused(file, name, options, code):
 
 def test_a_file_that_is_not_there_or_a_folder_is_named(tmp_path):
     (tmp_path / "b.csv").mkdir()
-    for name, code in (("a.csv", "file_missing"), ("b.csv", "file_unreadable"), ("a.parquet", "file_missing")):
+    (tmp_path / "c").mkdir()
+    for name, code in (
+        ("a.csv", "file_missing"),
+        ("b.csv", "file_unreadable"),
+        ("a.parquet", "file_missing"),
+        ("a", "file_missing"),
+        ("c", "file_unreadable"),
+    ):
         with pytest.raises(InvalidInputError) as caught:
             items(tmp_path / name)
         assert (caught.value.code, name in caught.value.detail) == (code, True)
@@ -41,3 +49,12 @@ def test_importing_the_readers_loads_nothing_heavy():
     root = Path(__file__).resolve().parents[4]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_a_mapped_column_that_no_row_has_is_remembered(file):
+    progress = Progress()
+    path = file("a.jsonl", '{"item_id": "1", "name": "t"}\n{"item_id": "2", "about": "x"}\n')
+
+    items(path, ItemMapping(fields={"title": ("name",), "text": ("nosuch",)}), progress=progress)
+
+    assert progress.unseen == {"nosuch"}
