@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ingest.disk import check_free_space
 from ingest.encoder.artifact import read_artifact
 from ingest.errors import AkinError, SettingsError, UnavailableError
-from ingest.home import check_made, is_held
+from ingest.home import is_held, is_made
 from ingest.index.engines import open_index
 from ingest.settings import Settings, unknown_variables
 from ingest.store.ledger import Ledger, open_ledger
@@ -76,9 +76,7 @@ def _encoder(settings: Settings) -> str:
 @contextmanager
 def _ledger_there(settings: Settings) -> Iterator[Ledger | None]:
     """The ledger; None where there is none, as opening it would make one."""
-    try:
-        check_made(settings)
-    except SettingsError:
+    if not is_made(settings):
         yield None
         return
     with open_ledger(settings.ledger_url) as ledger:

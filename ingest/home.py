@@ -101,19 +101,26 @@ def running_server(home: Path) -> RunningServer | None:
     return RunningServer(url=found["url"], key=found["key"], passing=found["passing"]) if is_held(home) else None
 
 
-def check_made(settings: Settings) -> None:
-    """Raise SettingsError where no akin was ever started: a mistyped folder must not pass for an empty catalogue."""
+def is_made(settings: Settings) -> bool:
+    """Whether an akin was ever started there. Raises SettingsError when this user may not look, or it is no folder."""
     if settings.database_url is not None:
-        return
+        return True
     try:
         (settings.home / "ledger.sqlite").lstat()
-    except FileNotFoundError as error:
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unusable(settings.home, error) from error
+    return True
+
+
+def check_made(settings: Settings) -> None:
+    """Raise SettingsError where no akin was ever started: a mistyped folder must not pass for an empty catalogue."""
+    if not is_made(settings):
         raise SettingsError(
             f"there is no akin in {settings.home.absolute()}: set AKIN_HOME to its data folder, "
             "or make one there with `akin ingest items FILE` or `akin up`"
-        ) from error
-    except OSError as error:
-        raise _unusable(settings.home, error) from error
+        )
 
 
 def _unusable(home: Path, error: OSError) -> SettingsError:

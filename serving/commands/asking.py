@@ -7,6 +7,7 @@ import typer
 
 from ingest.commands.options import EXIT_ERROR, JsonOption
 from ingest.errors import SettingsError
+from ingest.sentences import count_of
 from serving.commands.building import build_generation
 from serving.commands.options import FilterOption, LimitOption, open_akin
 
@@ -142,7 +143,9 @@ def _say_why_nothing(akin: "Remote", answer: Mapping[str, Any]) -> None:
     if not catalogue["items"]:
         reason = "there are no items yet; `akin ingest items FILE` takes some in"
     elif catalogue["pending"]:
-        reason = f"{catalogue['pending']} of {catalogue['items']} items are not searchable yet; ask again in a while"
+        reason = (
+            f"{catalogue['pending']} of {count_of(catalogue['items'], 'item')} not searchable yet; ask again in a while"
+        )
     else:
-        reason = f"none of {catalogue['items']} items fits"
+        reason = f"none of {count_of(catalogue['items'], 'item')} fits"
     typer.echo(f"akin: {reason}", err=True)

@@ -34,6 +34,16 @@ def test_an_installation_in_order(tmp_path: Path) -> None:
     assert "first is live, built with the encoder and the attributes" in findings["generation"].detail
 
 
+def test_a_file_in_the_place_of_the_data_folder_does_not_pass_for_nothing_yet(settings: Settings) -> None:
+    settings.home.write_text("not a folder")
+
+    findings = found(settings)
+
+    for name in ("data folder", "ledger", "generation"):
+        assert not findings[name].ok
+        assert "is a file" in findings[name].detail
+
+
 def test_events_that_match_no_item_are_counted(tmp_path: Path) -> None:
     with installation(tmp_path / "home") as akin:
         akin.add_events([Event(event_id="e", user_id="u", item_id="sku-a", type="view")])
