@@ -59,20 +59,14 @@ def back_up(settings: Settings, file: Path, *, force: bool = False) -> BackupRep
     """
     if file.exists() and not force:
         raise ConflictError(f"{file} is there already; name another file, or say --force")
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    with _made(unfinished) as target:
-        with open_ledger(settings.ledger_url) as ledger, _Writer(target) as archive:
-            rows = ledger.dump(archive.table)
-            fingerprints = [folder.name for folder in _encoders(settings.home)]
-            for folder in _encoders(settings.home):
-                for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                    archive.copy(path, f"encoders/{folder.name}/{path.relative_to(folder)}")
-            made_at = datetime.now(UTC)
-            archive.finish({"made_at": made_at.isoformat(), "rows": rows, "encoders": fingerprints})
-        target.flush()
-        os.fsync(target.fileno())
-    unfinished.replace(file)
-    flush(file.parent)
+    with _replaced(file) as target, open_ledger(settings.ledger_url) as ledger, _Writer(target) as archive:
+        rows = ledger.dump(archive.table)
+        fingerprints = [folder.name for folder in _encoders(settings.home)]
+        for folder in _encoders(settings.home):
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                archive.copy(path, f"encoders/{folder.name}/{path.relative_to(folder)}")
+        made_at = datetime.now(UTC)
+        archive.finish({"made_at": made_at.isoformat(), "rows": rows, "encoders": fingerprints})
     return BackupReport(file=file, bytes=file.stat().st_size, made_at=made_at, rows=rows, encoders=tuple(fingerprints))
 
 
@@ -199,6 +193,22 @@ def _make_room(settings: Settings, *, force: bool) -> Path | None:
         if not force and (there.items.count() or there.events.count()):
             raise ConflictError("the database has items or events; --force replaces them by the backup")
     return None
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[IO[bytes]]:
+    """Yield a file beside it that takes its place when the block succeeds and vanishes when it fails."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    with _made(unfinished) as target:
+        try:
+            yield target
+            target.flush()
+            os.fsync(target.fileno())
+            unfinished.replace(file)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+    flush(file.parent)
 
 
 def _made(unfinished: Path) -> IO[bytes]:

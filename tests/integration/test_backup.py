@@ -150,6 +150,22 @@ def test_a_place_that_cannot_be_written_is_one_sentence(settings, sqlite_ledger,
         back_up(settings, tmp_path / "no" / "folder" / "b.zip")
 
 
+@pytest.mark.parametrize("last", [b"the last one", None])
+def test_a_backup_that_fails_leaves_no_file_and_the_last_one_as_it_was(settings, tmp_path, last):
+    with open_ledger(settings.ledger_url) as ledger:
+        fill(settings, ledger)
+    damage(settings.home / "ledger.sqlite")
+    file = tmp_path / "b.zip"
+    if last:
+        file.write_bytes(last)
+
+    with pytest.raises(DamagedLedgerError):
+        back_up(settings, file, force=True)
+
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["b.zip"] * bool(last)
+    assert not last or file.read_bytes() == last
+
+
 def test_only_the_owner_may_read_a_backup(settings, sqlite_ledger, tmp_path):
     back_up(settings, tmp_path / "b.zip")
 
@@ -215,16 +231,19 @@ def flipped(content, at):
     return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
 
 
+def damage(file):
+    damaged = bytearray(file.read_bytes())
+    for page in range(4, len(damaged) // 4096, 3):
+        damaged[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
+    file.write_bytes(damaged)
+
+
 def test_a_damaged_ledger_says_so_and_a_restore_mends_it(settings, tmp_path):
     with open_ledger(settings.ledger_url) as ledger:
         fill(settings, ledger)
         back_up(settings, tmp_path / "b.zip")
         before = contents(ledger)
-        file = ledger.file
-    damaged = bytearray(file.read_bytes())
-    for page in range(4, len(damaged) // 4096, 3):
-        damaged[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
-    file.write_bytes(damaged)
+    damage(settings.home / "ledger.sqlite")
 
     with pytest.raises(DamagedLedgerError, match="akin restore"), open_ledger(settings.ledger_url) as ledger:
         ledger.check()
