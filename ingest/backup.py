@@ -17,12 +17,14 @@ from typing import IO, Any, Self
 import orjson
 
 from ingest.durable import flush
-from ingest.encoder.artifact import read_artifact
-from ingest.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
+from ingest.encoder.library import EncoderLibrary
+from ingest.errors import ArtifactError, ConflictError, InvalidInputError, NotFoundError, SettingsError
 from ingest.home import hold_home
 from ingest.index.engines import open_index
 from ingest.settings import Settings
-from ingest.store.ledger import Ledger, open_ledger
+from ingest.store.database import sqlite_file
+from ingest.store.ledger import open_ledger
+from ingest.store.replacement import replacement
 from ingest.store.schema import REVISION, migrate
 
 FORMAT = 1
@@ -73,18 +75,17 @@ def back_up(settings: Settings, file: Path, *, force: bool = False) -> BackupRep
 def restore(settings: Settings, file: Path, *, force: bool = False) -> BackupReport:
     """Put a backup in the place of what is there; the index is built anew when akin starts. Nothing may run meanwhile.
 
-    The file is read and checked whole before anything is changed. Raises InvalidInputError when it is damaged or of
-    another version, ConflictError when there is a ledger with items or events and `force` is not given, HomeInUseError
-    when an akin runs.
+    The file is read and checked whole before anything is changed, and a crash at any moment leaves the old ledger or
+    the new one, either of which fills its index at the next start. Raises InvalidInputError when the file is damaged or
+    of another version, ArtifactError when an encoder in it is, ConflictError when there is a ledger with items or
+    events and `force` is not given, UnavailableError when the index does not answer, HomeInUseError when an akin runs.
     """
     with _opened(file) as archive:
         manifest = _checked(archive)
         with hold_home(settings.home):
-            kept = _make_room(settings, force=force)
-            _restore_encoders(archive, settings.home / "encoders")
-            with open_ledger(settings.ledger_url) as ledger:
-                rows = ledger.load(lambda name: archive.open(f"tables/{name}.jsonl"))
-                _drop_index(settings, ledger)
+            _check_room(settings, force=force)
+            _restore_encoders(archive, settings.home)
+            rows, kept = _restore_ledger(settings, archive)
     return BackupReport(
         file=file,
         bytes=file.stat().st_size,
@@ -173,26 +174,17 @@ def _hash(archive: zipfile.ZipFile, name: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # it has readinto
 
 
-def _make_room(settings: Settings, *, force: bool) -> Path | None:
-    """Refuse what would overwrite, or put SQLite's file aside: it may be damaged, so it is not even opened."""
-    if settings.database_url is None:
-        ledger = settings.home / "ledger.sqlite"
-        if not ledger.exists():
-            return None
-        if not force:
-            raise ConflictError(f"there is a ledger in {settings.home}; --force puts it aside and restores the backup")
-        kept = ledger.with_name(f"ledger.sqlite.before-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
-        for suffix in ("", "-wal", "-shm"):
-            part = ledger.with_name(ledger.name + suffix)
-            if part.exists():
-                part.rename(kept.with_name(kept.name + suffix))
-        flush(settings.home)
-        return kept
+def _check_room(settings: Settings, *, force: bool) -> None:
+    """Refuse what would overwrite. SQLite's file may be damaged, so it is not even opened."""
+    file = sqlite_file(settings.ledger_url)
+    if file is not None:
+        if file.exists() and not force:
+            raise ConflictError(f"there is a ledger in {file.parent}; --force puts it aside and restores the backup")
+        return
     migrate(settings.ledger_url)
     with open_ledger(settings.ledger_url) as there:
         if not force and (there.items.count() or there.events.count()):
             raise ConflictError("the database has items or events; --force replaces them by the backup")
-    return None
 
 
 @contextmanager
@@ -220,29 +212,68 @@ def _made(unfinished: Path) -> IO[bytes]:
 
 
 def _encoders(home: Path) -> list[Path]:
-    return sorted(path for path in (home / "encoders").glob("*") if (path / "manifest.json").is_file())
+    folders = (home / "encoders").glob("*")
+    # Any other name is what a copy left that was killed.
+    return sorted(path for path in folders if path.name.isalnum() and (path / "manifest.json").is_file())
 
 
-def _restore_encoders(archive: zipfile.ZipFile, folder: Path) -> None:
-    """Only names that an encoder artifact has, below folders named by fingerprints; each is checked against them."""
-    for name in archive.namelist():
-        parts = name.split("/")
-        if parts[0] != "encoders":
-            continue
-        if any(part in {"", ".", ".."} or "\\" in part for part in parts):
-            raise InvalidInputError("backup_damaged", "the backup names a file outside its place")
-        target = folder.joinpath(*parts[1:])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(name) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file)
-    for artifact in _encoders(folder.parent):
-        read_artifact(artifact)
+def _restore_encoders(archive: zipfile.ZipFile, home: Path) -> None:
+    """Keep those of the archive that are not here; each is checked against its manifest before it takes its place."""
+    with _empty_folder(home / "encoders" / ".restoring") as folder, EncoderLibrary(home) as encoders:
+        for name in archive.namelist():
+            parts = name.split("/")
+            if parts[0] != "encoders":
+                continue
+            if any(part in {"", ".", ".."} or "\\" in part for part in parts):
+                raise InvalidInputError("backup_damaged", "the backup names a file outside its place")
+            target = folder.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
+        for artifact in _encoders(folder):
+            try:
+                encoders.install(artifact)
+            except ArtifactError as error:
+                raise ArtifactError(
+                    f"the backup holds the encoder {artifact.name[:12]} damaged; restore another backup"
+                ) from error
 
 
-def _drop_index(settings: Settings, ledger: Ledger) -> None:
+@contextmanager
+def _empty_folder(folder: Path) -> Iterator[Path]:
+    """A folder that is there for the block; what a killed process left in it is removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _restore_ledger(settings: Settings, archive: zipfile.ZipFile) -> tuple[dict[str, int], Path | None]:
+    """Load the rows; returns how many, and where SQLite's old file is kept.
+
+    The index goes first: a ledger without its index fills it, while an index beside another ledger would be believed.
+    """
+
+    def table(name: str) -> IO[bytes]:
+        return archive.open(f"tables/{name}.jsonl")
+
+    if sqlite_file(settings.ledger_url) is None:
+        with open_ledger(settings.ledger_url) as ledger:
+            _drop_index(settings)
+            return ledger.load(table), None
+    with replacement(settings.ledger_url) as new:
+        with open_ledger(new.url) as ledger:
+            rows = ledger.load(table)
+        _drop_index(settings)
+        return rows, new.take_place()
+
+
+def _drop_index(settings: Settings) -> None:
     index = open_index(settings)
-    for name in index.names():
-        index.drop(name)
-    live = ledger.generations.live()
-    if live is not None:
-        ledger.generations.missing(live.name, job_id=live.name)
+    try:
+        for name in index.names():
+            index.drop(name)
+    finally:
+        index.shut()

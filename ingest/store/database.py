@@ -89,9 +89,9 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        if self.is_sqlite and parsed.database:
-            _make_room(Path(parsed.database))
-        self.file = Path(parsed.database) if self.is_sqlite and parsed.database else None
+        self.file = sqlite_file(url)
+        if self.file is not None:
+            _make_room(self.file)
         options: dict[str, Any] = {"connect_args": {"timeout": _LOCKED_SECONDS}}
         if not self.is_sqlite:
             patience = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
@@ -233,6 +233,12 @@ class Database:
         for connection in list(self._all_kept):
             connection.close()
         self._engine.dispose()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a ledger in SQLite, whether it is there or not; None where the ledger is no file."""
+    parsed = _parsed(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def _parsed(url: str) -> URL:

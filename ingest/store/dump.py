@@ -1,6 +1,6 @@
 """The ledger's rows as lines of JSON, the same from SQLite and from PostgreSQL, and back into either.
 
-What the index and the queue are made of is left out: after a load the index is built anew, and nothing is pending.
+What the index and the queue are made of is left out: after a load the index is built anew, and every item is pending.
 """
 
 import base64
@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from ingest.chunks import chunks
 from ingest.store.database import Database
+from ingest.store.pending import PendingStore
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, meta, metadata
 
@@ -30,12 +31,18 @@ def dump(database: Database, open_table: OpenTable) -> dict[str, int]:
         return {str(table.name): _write(connection, table, open_table) for table in _tables()}
 
 
-def load(database: Database, open_table: OpenTable) -> dict[str, int]:
-    """Replace everything by what was dumped, in one transaction; returns how many rows each table has then."""
+def load(database: Database, pending: PendingStore, open_table: OpenTable) -> dict[str, int]:
+    """Replace everything by what was dumped, in one transaction; returns how many rows each table has then.
+
+    What the live generation lacks, which is everything, is pending with it: a crash right after leaves nothing to mend.
+    """
     with database.write() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(delete(table))
-        return {str(table.name): _read(connection, table, open_table) for table in _tables()}
+        rows = {str(table.name): _read(connection, table, open_table) for table in _tables()}
+        for live in connection.execute(select(generations.c.name)).scalars():
+            pending.add_missing(connection, live, job_id=live)
+    return rows
 
 
 def _tables() -> list[Table]:

@@ -64,8 +64,8 @@ class Ledger:
         return dump(self._database, open_table)
 
     def load(self, open_table: OpenTable) -> dict[str, int]:
-        """Replace every row by what was dumped; returns how many each table has then."""
-        return load(self._database, open_table)
+        """Replace every row by what was dumped; returns how many each table has then. Every item is pending."""
+        return load(self._database, self.pending, open_table)
 
     def check(self, seconds: float = math.inf) -> bool:
         """Raise DamagedLedgerError when SQLite finds its file damaged; False when `seconds` did not suffice for all."""

@@ -1,5 +1,6 @@
 """A backup holds everything that cannot be made again, from either database and into either."""
 
+import shutil
 import stat
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -10,13 +11,17 @@ from sqlalchemy import text
 
 from ingest.backup import back_up, restore
 from ingest.collection_spec import collection_spec
+from ingest.encoder.artifact import MANIFEST, MODEL, read_artifact
+from ingest.encoder.library import EncoderLibrary
 from ingest.errors import (
+    ArtifactError,
     ConflictError,
     DamagedLedgerError,
     HomeInUseError,
     InvalidInputError,
     NotFoundError,
     SettingsError,
+    UnavailableError,
 )
 from ingest.events import Event
 from ingest.home import hold_home
@@ -26,7 +31,9 @@ from ingest.queue import NoQueue
 from ingest.settings import Settings
 from ingest.store.ledger import open_ledger
 from ingest.submit import delete_items, submit_events, submit_items
+from tests.artifacts import tiny_artifact
 from tests.fakes import installation
+from tests.processes import free_port
 from tests.services import empty
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -252,6 +259,89 @@ def test_a_damaged_ledger_says_so_and_a_restore_mends_it(settings, tmp_path):
     with open_ledger(settings.ledger_url) as ledger:
         ledger.check()
         assert contents(ledger) == before
+
+
+def test_a_damaged_ledger_that_a_url_names_is_mended_by_a_restore_too(settings, sqlite_ledger, tmp_path):
+    fill(settings, sqlite_ledger)
+    back_up(settings, tmp_path / "b.zip")
+    file = tmp_path / "mine.sqlite"
+    file.write_bytes(b"SQLite format 3\0" + b"x" * 20_000)
+    there = Settings(home=tmp_path / "other", database_url=f"sqlite:///{file}", min_free_bytes=0)
+
+    with pytest.raises(ConflictError, match="--force"):
+        restore(there, tmp_path / "b.zip")
+    restored = restore(there, tmp_path / "b.zip", force=True)
+
+    assert restored.kept.read_bytes()[-9:] == b"x" * 9
+    with open_ledger(there.ledger_url) as ledger:
+        assert contents(ledger) == contents(sqlite_ledger)
+
+
+def test_what_was_written_last_is_in_the_file_that_a_restore_keeps(settings, tmp_path):
+    with open_ledger(settings.ledger_url) as ledger:
+        back_up(settings, tmp_path / "b.zip")
+        fill(settings, ledger)
+        before = contents(ledger)
+        log = (settings.home / "ledger.sqlite-wal").read_bytes()
+    (settings.home / "ledger.sqlite-wal").write_bytes(log)  # as a killed process leaves it
+
+    kept = restore(settings, tmp_path / "b.zip", force=True).kept
+
+    assert sorted(path.name for path in settings.home.glob("ledger*")) == ["ledger.sqlite", kept.name]
+    with open_ledger(f"sqlite:///{kept}") as ledger:
+        assert contents(ledger) == before
+
+
+def test_a_restore_that_cannot_reach_qdrant_changes_nothing(settings, sqlite_ledger, tmp_path):
+    back_up(settings, tmp_path / "b.zip")
+    fill(settings, sqlite_ledger)
+    before, pending = contents(sqlite_ledger), sqlite_ledger.pending.count()
+    nobody = f"http://127.0.0.1:{free_port()}"
+    away = settings.model_copy(update={"qdrant_url": nobody, "qdrant_write_seconds": 1, "qdrant_timeout_seconds": 1})
+
+    with pytest.raises(UnavailableError):
+        restore(away, tmp_path / "b.zip", force=True)
+
+    with open_ledger(settings.ledger_url) as ledger:
+        assert contents(ledger) == before
+        assert ledger.pending.count() == pending == 1_500
+    assert sorted(path.name for path in settings.home.glob("ledger*.sqlite*")) == [
+        "ledger.sqlite",
+        "ledger.sqlite-shm",
+        "ledger.sqlite-wal",
+    ]
+
+
+def test_a_damaged_encoder_at_home_does_not_stand_in_the_way_and_is_mended_where_the_backup_has_it(
+    settings, sqlite_ledger, tmp_path
+):
+    artifact = EncoderLibrary(settings.home).install(tiny_artifact())
+    back_up(settings, tmp_path / "b.zip")
+    kept = settings.home / "encoders" / artifact.fingerprint
+    (kept / MODEL).write_bytes(b"damaged")
+    other = kept.with_name("f" * 64)
+    other.mkdir()
+    (other / MANIFEST).write_bytes(b"damaged")
+
+    restore(settings, tmp_path / "b.zip", force=True)
+
+    assert read_artifact(kept).fingerprint == artifact.fingerprint
+    assert sorted(path.name for path in kept.parent.iterdir()) == sorted([artifact.fingerprint, "f" * 64])
+
+
+def test_a_damaged_encoder_in_the_backup_is_refused_before_anything_is_changed(settings, sqlite_ledger, tmp_path):
+    submit_items(sqlite_ledger, NoQueue(), settings, [Item(item_id="i1", title="title")])
+    artifact = EncoderLibrary(settings.home).install(tiny_artifact())
+    (settings.home / "encoders" / artifact.fingerprint / MODEL).write_bytes(b"damaged")
+    back_up(settings, tmp_path / "b.zip")
+    shutil.rmtree(settings.home / "encoders")
+
+    with pytest.raises(ArtifactError, match="another backup"):
+        restore(settings, tmp_path / "b.zip", force=True)
+
+    assert list((settings.home / "encoders").iterdir()) == []
+    assert list(settings.home.glob("*before*")) == []
+    assert sqlite_ledger.items.count() == 1
 
 
 def test_a_file_that_is_no_ledger_says_so(settings):
