@@ -40,12 +40,15 @@ def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
     """Open an installation for writing and querying. Embedded, only one process may, and it is put in order at once.
 
     Several processes may open one with a Qdrant server: `put_in_order` is then for whoever does the upkeep. Raises
-    HomeInUseError, ArtifactError, UnavailableError.
+    HomeInUseError when another process has the folder or, embedded, runs on the ledger; ArtifactError and
+    UnavailableError.
     """
     with ExitStack() as stack:
         if settings.embedded:
             stack.enter_context(hold_home(settings.home))
         ledger = stack.enter_context(open_ledger(settings.ledger_url))
+        # An index in a folder holds what its own process placed, and placements are believed.
+        stack.enter_context(ledger.hold(alone=settings.embedded))
         ledger.check(CHECK_SECONDS)
         encoders = stack.enter_context(EncoderLibrary(settings.home, settings.encoder_threads))
         index = open_index(settings)

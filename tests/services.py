@@ -101,6 +101,16 @@ def empty(url: str) -> None:
     engine.dispose()
 
 
+def end_sessions(url: str) -> None:
+    """Break every connection to a PostgreSQL database, as its restart or a network does that forgets them."""
+    engine = _engine(make_url(url))
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with engine.connect() as connection:
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        assert soon(lambda: connection.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
+    engine.dispose()
+
+
 def missing(what: str, variable: str) -> None:
     """Skip on a laptop, where a server may be absent; fail in CI, where a skipped suite would go unnoticed."""
     sentence = f"{what} neither answers nor is installed, and no container engine runs; start one, or name another in {variable}"

@@ -22,6 +22,7 @@ from sqlalchemy.types import BigInteger, String
 
 from ingest.errors import DamagedLedgerError, InvalidInputError, SettingsError, UnavailableError
 from ingest.extras import to_install
+from ingest.store.hold import Hold
 
 _WRONG_URL = "AKIN_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://"
 _STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine
@@ -113,6 +114,24 @@ class Database:
         # costs as much as a small query. A server's connections can break, and come from the pool, which replaces them.
         self._kept = threading.local() if self.is_sqlite else None
         self._all_kept: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._hold: Hold | None = None
+
+    @contextmanager
+    def hold(self, *, alone: bool) -> Iterator[None]:
+        """Be one of the programs that run on this database, or the only one; SQLite's file is held by its folder.
+
+        Once others may have had it meanwhile, every read and write raises UnavailableError. See `Hold` for the rest.
+        """
+        if self.is_sqlite:
+            yield
+            return
+        with _translated():
+            self._hold = Hold(self._reading, alone=alone)
+        try:
+            yield
+        finally:
+            hold, self._hold = self._hold, None
+            hold.release()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -120,8 +139,10 @@ class Database:
         if self._writer is not None:
             self._writer.acquire()
         try:
-            with _translated(), self._writing.begin() as connection:
-                yield connection
+            with _translated():
+                self._check_hold()
+                with self._writing.begin() as connection:
+                    yield connection
         finally:
             if self._writer is not None:
                 self._writer.release()
@@ -130,6 +151,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for reading; each statement sees what was committed before it."""
         with _translated():
+            self._check_hold()
             if self._kept is None:
                 with self._reading.connect() as connection:
                     yield connection
@@ -227,6 +249,10 @@ class Database:
         with self.read() as connection:
             for table in tables:
                 connection.exec_driver_sql(f"VACUUM {table.name}")
+
+    def _check_hold(self) -> None:
+        if self._hold is not None:
+            self._hold.check()
 
     def close(self) -> None:
         """Close every connection; nothing may be read or written any more."""

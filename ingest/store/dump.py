@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from ingest.chunks import chunks
 from ingest.store.database import Database
+from ingest.store.hold import MARK
 from ingest.store.pending import PendingStore
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, meta, metadata
@@ -38,7 +39,7 @@ def load(database: Database, pending: PendingStore, open_table: OpenTable) -> di
     """
     with database.write() as connection:
         for table in reversed(metadata.sorted_tables):
-            connection.execute(delete(table))
+            connection.execute(delete(table) if table is not meta else delete(meta).where(meta.c.key != MARK))
         rows = {str(table.name): _read(connection, table, open_table) for table in _tables()}
         for live in connection.execute(select(generations.c.name)).scalars():
             pending.add_missing(connection, live, job_id=live)
@@ -55,7 +56,7 @@ def _write(connection: Connection, table: Table, open_table: OpenTable) -> int:
     if table is generations:  # the others lose their index, and with it their use
         query = query.where(generations.c.state == GenerationState.LIVE)
     if table is meta:
-        query = query.where(meta.c.key != _TASTE_PLACED)
+        query = query.where(meta.c.key.not_in((_TASTE_PLACED, MARK)))
     rows = 0
     with open_table(table.name) as file:
         file.write(orjson.dumps([column.name for column in table.columns]) + b"\n")

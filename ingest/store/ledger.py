@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
@@ -58,6 +59,14 @@ class Ledger:
         """
         self._database.vacuum(events, recommendations, items, vectors, taste, rarities, placements)
         return self._database.empty_log()
+
+    def hold(self, *, alone: bool) -> AbstractContextManager[None]:
+        """Be one of the programs that run on this ledger, or the only one; in SQLite its folder's lock says that.
+
+        Raises HomeInUseError when it is wanted alone and another program runs, UnavailableError when another one has it
+        alone; so does later every use of a ledger that another one has had meanwhile.
+        """
+        return self._database.hold(alone=alone)
 
     def dump(self, open_table: OpenTable) -> dict[str, int]:
         """Write every table's rows, as of one moment, into what `open_table` gives; returns how many each has."""
