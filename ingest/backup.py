@@ -260,7 +260,8 @@ def _restore_ledger(settings: Settings, archive: zipfile.ZipFile) -> tuple[dict[
         return archive.open(f"tables/{name}.jsonl")
 
     if sqlite_file(settings.ledger_url) is None:
-        with open_ledger(settings.ledger_url) as ledger:
+        # What runs would go on with the tombstones' old salt, and fill the index with what is replaced.
+        with open_ledger(settings.ledger_url) as ledger, ledger.hold(alone=True):
             _drop_index(settings)
             return ledger.load(table), None
     with replacement(settings.ledger_url) as new:

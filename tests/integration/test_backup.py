@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import time
 import zipfile
 from datetime import UTC, datetime, timedelta
 
@@ -29,12 +30,14 @@ from ingest.items import Item
 from ingest.keys import Scope
 from ingest.queue import NoQueue
 from ingest.settings import Settings
+from ingest.store.hold import LOOK_SECONDS
 from ingest.store.ledger import open_ledger
+from ingest.store.schema import migrate
 from ingest.submit import delete_items, submit_events, submit_items
 from tests.artifacts import tiny_artifact
 from tests.fakes import installation
 from tests.processes import free_port
-from tests.services import empty
+from tests.services import empty, end_sessions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -185,6 +188,46 @@ def test_nothing_is_restored_under_a_running_akin(settings, sqlite_ledger, tmp_p
 
     with hold_home(settings.home), pytest.raises(HomeInUseError):
         restore(settings, tmp_path / "b.zip", force=True)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_nothing_is_restored_under_programs_that_run_on_a_database(settings, sqlite_ledger, server, tmp_path, alone):
+    fill(settings, sqlite_ledger)
+    back_up(settings, tmp_path / "b.zip")
+    migrate(server)
+    there = settings.model_copy(
+        update={"home": tmp_path / "other", "database_url": Settings(database_url=server).database_url}
+    )
+
+    with open_ledger(server) as ledger, ledger.hold(alone=alone):
+        with pytest.raises(HomeInUseError, match="stop it first"):
+            restore(there, tmp_path / "b.zip", force=True)
+        assert ledger.items.count() == 0
+
+
+def test_a_program_that_a_restore_found_disconnected_takes_no_event_of_an_erased_user(
+    settings, sqlite_ledger, server, tmp_path
+):
+    # given a program on a database whose connection broke
+    fill(settings, sqlite_ledger)
+    back_up(settings, tmp_path / "b.zip")
+    migrate(server)
+    there = settings.model_copy(
+        update={"home": tmp_path / "other", "database_url": Settings(database_url=server).database_url}
+    )
+    late = Event(event_id="late", user_id="u3", item_id="i1", type="like")
+    with open_ledger(server) as ledger, ledger.hold(alone=False):
+        end_sessions(server)
+
+        # when a backup with another salt takes its place
+        restore(there, tmp_path / "b.zip", force=True)
+
+        # then what it wants to write under its own salt is refused
+        time.sleep(LOOK_SECONDS)
+        with pytest.raises(UnavailableError, match="start this one again"):
+            ledger.events.add([late])
+    with open_ledger(server) as ledger, ledger.hold(alone=False):
+        assert ledger.events.add([late]) == 0
 
 
 def rewritten(source, target, change):
