@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ from ingest.benchmark.command import app as bench_app
 from ingest.commands import ingesting, records
 from ingest.commands.encoder import export_model_command, show_encoder
 from ingest.commands.keys import app as keys_app
-from ingest.commands.options import EXIT_ERROR, JsonOption, MappingOption, finish
+from ingest.commands.options import EXIT_ERROR, JsonOption, MappingOption, say_what_was_not_taken
 from ingest.errors import AkinError, HomeInUseError, SettingsError
 from ingest.logs import configure_logging, show_warnings
 from ingest.settings import Settings, check_cluster, load_settings
@@ -441,11 +441,10 @@ def demo(
     if once:
         settings = settings.model_copy(update={"port": 0})
     with serving_in_background(settings) as (catalogue, queue, url, key):
-        reports = demonstration.demonstrate(catalogue, queue, items, events, mapping, at=(url, key))
+        say_what_was_not_taken(*demonstration.demonstrate(catalogue, queue, items, events, mapping, at=(url, key)))
         if not once:
             typer.echo(f"\nThe API is at {url}, its documentation at {url}/docs. Ctrl-C stops it.")
             threading.Event().wait()
-    finish(*reports)
 
 
 # Here, because --help lists commands in the order in which they are added.
@@ -467,7 +466,7 @@ def doctor(
     """
     import serving.doctor
     import workers.doctor
-    from ingest.commands.output import show
+    from ingest.commands.output import print_json, show
     from ingest.doctor import examine
 
     settings = load_settings()
@@ -475,8 +474,12 @@ def doctor(
         show_encoder(settings, texts, mapping=mapping, as_json=as_json)
         return
     findings = examine(settings, serving.doctor.checks(settings) | workers.doctor.checks(settings))
-    shown: dict[str, Any] = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
-    show(shown | {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}, as_json=as_json)
+    values = settings.model_dump(mode="json")
+    if as_json:
+        print_json(values | {"checks": {found.name: {"ok": found.ok, "detail": found.detail} for found in findings}})
+    else:
+        checks = {f"check {f.name}": ("ok" if f.ok else "FAILED") + f": {f.detail}" for f in findings}
+        show({name: "-" if value is None else value for name, value in values.items()} | checks, as_json=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(EXIT_ERROR)
 

@@ -32,12 +32,17 @@ def settings_of_what_is_there() -> Settings:
 
 
 def finish(*reports: "FileReport") -> None:
-    """Name the columns that nothing was taken of, and the files that list refused rows; exit with 3 for the latter."""
+    """Say what was not taken, and exit with 3 when rows were refused."""
+    say_what_was_not_taken(*reports)
+    if any(report.rejected for report in reports):
+        raise typer.Exit(EXIT_REJECTS)
+
+
+def say_what_was_not_taken(*reports: "FileReport") -> None:
+    """Name the columns that nothing was taken of, and the files that list refused rows."""
     for report in reports:
         if report.ignored_columns:
             names = ", ".join(report.ignored_columns)
             typer.echo(f"nothing was taken of these columns of {report.file}: {names}; --map takes them", err=True)
         if report.rejected:
             typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
-    if any(report.rejected for report in reports):
-        raise typer.Exit(EXIT_REJECTS)

@@ -304,7 +304,7 @@ def _body(answer: httpx.Response) -> bytes:
 def _base(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise SettingsError("the address of an akin begins with http:// or https://")
-    return f"{url.rstrip('/')}/v1"
+    return f"{url.rstrip('/').removesuffix('/v1')}/v1"  # which a URL copied from a request ends with
 
 
 def _away(url: httpx.URL) -> UnavailableError:

@@ -28,7 +28,7 @@ def names() -> frozenset[str]:
 def recommend(
     context: typer.Context,
     user: str,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")] = None,
+    limit: LimitOption = None,
     filter_: FilterOption = None,
     strategy: Annotated[str | None, typer.Option(help="auto, blend, taste, interests, mean or popular.")] = None,
     scenario: Annotated[str | None, typer.Option(help="A named set of query settings.")] = None,
@@ -61,7 +61,7 @@ def recommend(
 def similar(
     context: typer.Context,
     item: str,
-    limit: LimitOption = 10,
+    limit: LimitOption = None,
     filter_: FilterOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,7 +79,7 @@ def similar(
 def search(
     context: typer.Context,
     query: str,
-    limit: LimitOption = 10,
+    limit: LimitOption = None,
     filter_: FilterOption = None,
     mode: Annotated[str | None, typer.Option(help="semantic, lexical or hybrid (the default).")] = None,
     facet: Annotated[list[str] | None, typer.Option(help="An attribute to count; may be repeated.")] = None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     OpenRemote = Callable[[Settings], AbstractContextManager[Remote]]
 
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many items.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="How many items, else 10.")]
 FilterOption = Annotated[str | None, typer.Option("--filter", help='JSON, e.g. {"gte": {"year": 1990}}.')]
 
 

@@ -296,13 +296,13 @@ def test_what_goes_wrong_is_one_sentence(
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"AKIN_REINDEX_CRONTAB": "0 25 * * *"}, "check schedule"),
-        ({"AKIN_RATE_LIMIT": "often"}, "check rate limit"),
-        ({"AKIN_SCENARIOS": '{"home": {"max_per": {"nothing": 1}}}'}, "check scenarios"),
-        ({"AKIN_BROKER_URL": "redis://127.0.0.1:1/0"}, "check broker"),
-        ({"AKIN_QDRANT_URL": "http://127.0.0.1:1"}, "check index"),
-        ({"AKIN_HOST": "0.0.0.0"}, "check address"),
-        ({"AKIN_POTR": "1"}, "check variables"),
+        ({"AKIN_REINDEX_CRONTAB": "0 25 * * *"}, "schedule"),
+        ({"AKIN_RATE_LIMIT": "often"}, "rate limit"),
+        ({"AKIN_SCENARIOS": '{"home": {"max_per": {"nothing": 1}}}'}, "scenarios"),
+        ({"AKIN_BROKER_URL": "redis://127.0.0.1:1/0"}, "broker"),
+        ({"AKIN_QDRANT_URL": "http://127.0.0.1:1"}, "index"),
+        ({"AKIN_HOST": "0.0.0.0"}, "address"),
+        ({"AKIN_POTR": "1"}, "variables"),
     ],
 )
 def test_the_doctor_finds_what_would_keep_akin_from_working(program: Program, variables: dict, said: str) -> None:
@@ -311,7 +311,7 @@ def test_the_doctor_finds_what_would_keep_akin_from_working(program: Program, va
 
     found = own.json("doctor", code=1)
 
-    assert [name for name, value in found.items() if value.startswith("FAILED")] == [said]
+    assert [name for name, check in found["checks"].items() if not check["ok"]] == [said]
 
 
 def test_the_reference_films_are_taken_in_by_their_mapping_file(tmp_path: Path) -> None:
