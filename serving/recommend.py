@@ -80,6 +80,9 @@ class Recommender:
                 "no page is kept under this id: its time is over, or no page follows that answer; ask anew"
             )
         request, given = known
+        if request.user_id is not None and self._ledger.users.deleted([request.user_id]):
+            self.forget(request.user_id)  # erased by another process, which cannot know what this one keeps
+            raise RecommendationExpiredError("the user of this answer was erased")
         return self._live.ask(lambda view: self._page(view, request, given=given, begun_at=begun_at))
 
     def forget(self, user_id: str) -> None:

@@ -98,7 +98,7 @@ class Database:
             patience = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
             options = {"connect_args": patience, "pool_pre_ping": True}
         try:
-            self._engine = create_engine(parsed, pool_size=16, max_overflow=64, **options)
+            self._engine = create_engine(parsed, pool_size=16, max_overflow=64, hide_parameters=True, **options)
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"AKIN_DATABASE_URL needs the module {error.name}; {to_install('production')}, which brings psycopg"

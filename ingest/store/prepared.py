@@ -7,7 +7,7 @@ statement together and wrapping the result took ten times that.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Insert, Select, bindparam
+from sqlalchemy import BindParameter, ColumnElement, CompoundSelect, Connection, Insert, Select, bindparam
 
 LEAST_PADDED = 16
 
@@ -15,7 +15,7 @@ LEAST_PADDED = 16
 class Prepared:
     """One SELECT whose parameters all have names. Safe to share between threads and databases."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]) -> None:
         self._statement = statement
         self._compiled: dict[str, tuple[str, Sequence[str] | None, Mapping[str, Any]]] = {}
 

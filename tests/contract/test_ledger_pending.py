@@ -184,6 +184,16 @@ def test_an_item_that_changed_meanwhile_is_not_set_aside(ledger: Ledger, change:
     assert ledger.pending.count() == 1
 
 
+def test_a_deletion_that_was_set_aside_is_still_one_that_no_answer_may_show(ledger: Ledger) -> None:
+    write(ledger, item("a"), item("b"))
+    delete(ledger, "a")
+    claim = ledger.pending.claim(["a", "b"], lease="l", seconds=60)
+
+    ledger.pending.put_aside(claim, {"a": "the index refuses it", "b": "it cannot be embedded"})
+
+    assert ledger.pending.removals() == {"a"}
+
+
 @pytest.mark.parametrize("change", ["write", "delete"])
 def test_a_change_brings_back_what_was_set_aside(ledger: Ledger, change: str) -> None:
     write(ledger, item("a", "bad"))

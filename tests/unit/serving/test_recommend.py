@@ -339,6 +339,14 @@ def test_no_page_is_kept_of_a_user_who_is_erased_while_asking(akin):
     assert recommender.next_page(other.recommendation_id).items
 
 
+def test_no_page_follows_an_answer_to_a_user_whom_another_process_erased(akin):
+    akin.add_events([event("ann", "i0")])
+    first = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=2))
+    akin.ledger.users.delete("ann")
+    with pytest.raises(RecommendationExpiredError):
+        akin.recommender.next_page(first.recommendation_id)
+
+
 def test_what_is_popular_lately_is_a_part_of_the_score_of_its_own(tmp_path):
     with installation(tmp_path, interests_prior=0.4) as akin:
         akin.add_items([item(n) for n in range(30)])
