@@ -10,6 +10,7 @@ from rich.text import Text
 from ingest.commands.output import add_typed, console, print_json
 
 REASONS_SHOWN = 3
+_SMALLEST_SHOWN = 0.0005  # of a share, as scores have three places
 
 
 def show_answer(title: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
@@ -17,19 +18,13 @@ def show_answer(title: str, answer: Mapping[str, Any], *, as_json: bool) -> None
     if as_json:
         print_json(answer)
         return
-    items = answer["items"]
-    reasoned = any(item.get("because") for item in items)
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("item", overflow="fold")
-    add_typed(table, "id", [item["item_id"] for item in items])
+    table.add_column("item", overflow="fold", ratio=1)  # one under the other: beside each other they are cut or broken
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("source", no_wrap=True)
-    if reasoned:
-        table.add_column("because of", overflow="fold")
-    for place, item in enumerate(items, start=1):
-        row = [str(place), Text(_title(item)), Text(item["item_id"]), f"{item['score']:.3f}", item["source"]]
-        table.add_row(*row, *([Text(_reasons(item))] if reasoned else []))
+    for place, item in enumerate(answer["items"], start=1):
+        table.add_row(str(place), _described(item), f"{item['score']:.3f}", item["source"])
     console.print(table)
 
 
@@ -86,13 +81,23 @@ def _spread(facet: Mapping[str, Any]) -> str:
     return f"{facet['min']:g} to {facet['max']:g}" if "min" in facet else "-"
 
 
+def _described(item: Mapping[str, Any]) -> Text:
+    """A line each for the title, the id, and what speaks for it."""
+    text = Text(_title(item))
+    if _title(item) != item["item_id"]:
+        text.append(f"\n{item['item_id']}", style="dim")
+    if reasons := _reasons(item):
+        text.append(f"\nbecause of {reasons}", style="dim")
+    return text
+
+
 def _reasons(item: Mapping[str, Any]) -> str:
     """The past items that speak most for this one; several events with one item are told together."""
     shares: defaultdict[str, float] = defaultdict(float)
     for reason in item.get("because") or ():
         shares[reason.get("title") or reason["item_id"]] += reason["share"]
     strongest = sorted(shares.items(), key=lambda pair: -pair[1])[:REASONS_SHOWN]
-    return ", ".join(f"{title} {share:+.2f}" for title, share in strongest)
+    return "; ".join(f"{title} {share:+.3f}" for title, share in strongest if abs(share) >= _SMALLEST_SHOWN)
 
 
 def _gate(report: Mapping[str, Any]) -> str:
