@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ingest.documents import Document, document, embedded, placement_of, point_of
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
-from ingest.errors import InvalidInputError, NotFoundError, UnavailableError
+from ingest.errors import ArtifactError, InvalidInputError, NotFoundError, UnavailableError
 from ingest.index.protocol import NO_TASTE, Collection, Index, Point
 from ingest.items import StoredItem
 from ingest.metrics import RECONCILE_SECONDS, RECONCILED, measured
@@ -167,7 +167,11 @@ class _Work:
 
     def _vectors(self, documents: Sequence[Document], reasons: dict[str, str]) -> dict[str, Vectors]:
         """Vectors by content hash; reasons by item id are added for what cannot be embedded."""
-        vectors, failed = embedded(self._ledger, self._encoders, self._generation.fingerprint, documents)
+        fingerprint = self._generation.fingerprint
+        try:
+            vectors, failed = embedded(self._ledger, self._encoders, fingerprint, documents)
+        except ArtifactError as error:  # which is no fault of the items: another host may have it
+            raise UnavailableError(f"the encoder {fingerprint[:12]} is not usable on this host: {error}") from error
         reasons |= {d.item.item_id: failed[d.content_hash] for d in documents if d.content_hash in failed}
         return vectors
 

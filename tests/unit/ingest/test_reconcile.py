@@ -19,7 +19,7 @@ from ingest.store.records import SetAside
 from ingest.submit import submit_items
 from ingest.sweep import sweep
 from ingest.words import query_words
-from tests.fakes import Installation, RecordingEncoder, RecordingQueue, installation
+from tests.fakes import FakeEncoders, Installation, RecordingEncoder, RecordingQueue, installation
 
 
 @pytest.fixture
@@ -266,6 +266,19 @@ def test_an_index_that_is_away_is_not_held_against_the_items(akin: Installation,
     for _ in range(MAX_ATTEMPTS + 2):
         with pytest.raises(UnavailableError):
             reconciler.reconcile(["a", "b"])
+
+    akin.ledger.pending.make_due()
+    assert sorted(akin.ledger.pending.due(10, put_off=0)) == [("a", 0), ("b", 0)]
+    assert akin.reconciler.reconcile(["a", "b"]) == Reconciled(placed=2)
+
+
+def test_a_host_without_the_encoder_of_a_generation_holds_nothing_against_the_items(akin: Installation) -> None:
+    submit(akin, item("a"), item("b"))
+    elsewhere = Reconciler(akin.settings, akin.ledger, akin.index, FakeEncoders())
+
+    for _ in range(MAX_ATTEMPTS + 2):
+        with pytest.raises(UnavailableError, match="is not usable on this host"):
+            elsewhere.reconcile(["a", "b"])
 
     akin.ledger.pending.make_due()
     assert sorted(akin.ledger.pending.due(10, put_off=0)) == [("a", 0), ("b", 0)]

@@ -91,7 +91,7 @@ def test_a_missing_extra_names_the_command_that_installs_it(tmp_path: Path, monk
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "torch" else find(name, *more))
 
-    with pytest.raises(ArtifactError, match=r"pip install 'akin\[export\]'"):
+    with pytest.raises(ArtifactError, match=r"pip install '\.\[export\]'"):
         export_model(None, tmp_path / "out")
 
 
