@@ -63,8 +63,16 @@ def parse_attributes(data: Any, declared: Mapping[str, AttributeType]) -> dict[s
     for name, value in data.items():
         _check_name(name)
         if value is not None and value != []:
-            parsed[name] = _parse_value(value, declared.get(name), f"attributes.{name}")
+            parsed[name] = parse_value(value, declared.get(name), f"attributes.{name}")
     return parsed
+
+
+def parse_value(value: Any, declared: AttributeType | None, field: str) -> AttributeValue:
+    """One value, or a list of them, of the type; raises InvalidInputError saying what `field` must be."""
+    parse = _PARSERS[declared]
+    if declared in SINGLE or not isinstance(value, list | tuple):
+        return parse(value, field)
+    return cast("AttributeValue", _parse_list(value, parse, field))
 
 
 def check_number(value: Any, field: str, expected: str, code: str = "wrong_type") -> float | int:
@@ -98,13 +106,6 @@ def _check_name(name: Any) -> None:
         raise InvalidInputError(
             "attribute_name", "categories is a field of the item itself, not one of its attributes", "attributes"
         )
-
-
-def _parse_value(value: Any, declared: AttributeType | None, field: str) -> AttributeValue:
-    parse = _PARSERS[declared]
-    if declared in _SINGLE or not isinstance(value, list | tuple):
-        return parse(value, field)
-    return cast("AttributeValue", _parse_list(value, parse, field))
 
 
 def _parse_list(values: Sequence[Any], parse: Callable[[Any, str], AttributeValue], field: str) -> list[AttributeValue]:
@@ -172,7 +173,7 @@ def _wrong_type(field: str, expected: str) -> InvalidInputError:
     return InvalidInputError("attribute_wrong_type", f"{field} must be {expected}", field)
 
 
-_SINGLE = frozenset({AttributeType.BOOLEAN, AttributeType.DATETIME, AttributeType.GEO})
+SINGLE = frozenset({AttributeType.BOOLEAN, AttributeType.DATETIME, AttributeType.GEO})
 _PARSERS: Mapping[AttributeType | None, Callable[[Any, str], AttributeValue]] = {
     AttributeType.KEYWORD: _keyword,
     AttributeType.INTEGER: _integer,

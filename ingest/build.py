@@ -5,8 +5,9 @@ child reads the ledger, embeds what is not remembered, learns item-item weights 
 collection, closes it, and says so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ingest.child import Failed, be_a_child_of
 from ingest.chunks import chunks
 from ingest.collection_spec import collection_spec
-from ingest.documents import Document, document, embedded, placement_of, point_of
+from ingest.documents import Document, document, embedded, left_out, placement_of, point_of
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import AkinError
@@ -36,6 +37,7 @@ class Built:
 
     items: int
     mean: Vectors | None
+    left_out: Mapping[str, int] = field(default_factory=dict)  # items with a value that does not fit, by attribute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def build(
     if settings.train_taste:
         tell("learning", 0, total)
         train_taste(settings, ledger, _texts(settings, ledger, generation))
-    placed, learned = 0, ledger.taste.latest()
+    placed, learned, unfit = 0, ledger.taste.latest(), Counter[str]()
     for documents in _pages(settings, ledger):
         vectors = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
         ready = [d for d in documents if d.content_hash in vectors]
@@ -87,12 +89,13 @@ def build(
         )
         ledger.placements.record_built([placement_of(d, generation) for d in ready])
         placed += len(ready)
+        unfit += left_out((d.item for d in ready), generation.attributes)
         tell("placing", placed, total)
     ledger.taste.note_placed(generation.name, learned, known=[g.name for g in ledger.generations.list()])
     tell("optimising", placed, total)
     collection.optimise()
     index.close(generation.name)
-    return Built(items=placed, mean=mean)
+    return Built(items=placed, mean=mean, left_out=unfit)
 
 
 def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: Connection) -> None:

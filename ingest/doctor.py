@@ -1,11 +1,13 @@
 """Checking what akin depends on, one question at a time, without changing anything."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ingest.disk import check_free_space
+from ingest.documents import left_out
 from ingest.encoder.artifact import read_artifact
 from ingest.errors import AkinError, SettingsError, UnavailableError
 from ingest.home import is_held, is_made
@@ -18,6 +20,7 @@ Check = Callable[[], str]  # says what it found; raises AkinError when that is n
 
 _NOTHING_YET = "none yet: the first `akin ingest items FILE` or `akin up` makes it"
 _FOR_TESTS = "AKIN_TEST_"
+_PAGE = 500  # items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +121,11 @@ def _index(settings: Settings) -> str:
 
 def _generation(settings: Settings) -> str:
     """What the live generation was built with, and what waits for a reindex: no fault, but worth knowing."""
-    live = _live(settings)
-    if live is None:
-        return _NOTHING_YET
+    with _ledger_there(settings) as ledger:
+        live = None if ledger is None else ledger.generations.live()
+        if ledger is None or live is None:
+            return _NOTHING_YET
+        unfit = _left_out(ledger, live)
     differs = []
     if live.attributes != settings.attributes:
         names = sorted({name for name, _ in live.attributes.items() ^ settings.attributes.items()})
@@ -128,5 +133,19 @@ def _generation(settings: Settings) -> str:
     if settings.encoder_folder.exists() and read_artifact(settings.encoder_folder).fingerprint != live.fingerprint:
         differs.append("the encoder")
     if differs:
-        return f"{live.name} is live; the settings have changed {' and '.join(differs)} since: `akin reindex` is due"
-    return f"{live.name} is live, built with the encoder and the attributes of the settings"
+        said = f"{live.name} is live; the settings have changed {' and '.join(differs)} since: `akin reindex` is due"
+    else:
+        said = f"{live.name} is live, built with the encoder and the attributes of the settings"
+    return said + unfit
+
+
+def _left_out(ledger: Ledger, live: Generation) -> str:
+    """What filters do not see. Reads every item."""
+    found: Counter[str] = Counter()
+    for page in ledger.items.pages(_PAGE):
+        found += left_out((row.item for row in page), live.attributes)
+    return "".join(
+        f"; {n} item{'s' if n > 1 else ''} with a value of {name} that is no {live.attributes[name]}, "
+        "which filters do not see"
+        for name, n in sorted(found.items())
+    )

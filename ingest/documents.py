@@ -4,22 +4,29 @@ Whoever builds, reconciles, evaluates or asks makes them here, and so makes the 
 that no text is embedded twice.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
+from ingest.attributes import SINGLE, parse_value
 from ingest.chunks import chunks
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Encoder, Vectors
-from ingest.errors import AkinError, UnavailableError
+from ingest.errors import AkinError, InvalidInputError, UnavailableError
 from ingest.index.protocol import Point, SparseVector
 from ingest.items import AttributeType, AttributeValue, Item
+from ingest.readers.cells import attribute_value
 from ingest.store.ledger import Ledger
 from ingest.store.placements import Placement
 from ingest.store.records import Generation
 from ingest.text import content_hash, render
 from ingest.words import document_words
+
+logger = logging.getLogger(__name__)
 
 KEEP_EVERY = 128  # texts: an item that kills whoever embeds it loses so many with it, twice
 
@@ -100,11 +107,35 @@ def centred(vector: Vectors, mean: Vectors | None) -> Vectors:
 
 
 def declared_attributes(item: Item, attributes: Mapping[str, AttributeType]) -> dict[str, AttributeValue]:
-    """The part of an item that filters may use."""
-    declared: dict[str, AttributeValue] = {k: v for k, v in item.attributes.items() if k in attributes}
-    if item.categories and "categories" in attributes:
-        declared["categories"] = list(item.categories)
-    return declared
+    """The part of an item that filters may use, each value of the type that is declared here.
+
+    An item may have come in under other declarations: texts and numbers are read as one another where that is plain,
+    as those of files are. What is of no such type is left out; see `left_out`.
+    """
+    found: dict[str, AttributeValue] = {}
+    for name, value in _declared(item, attributes).items():
+        values = [fit for one in _each(value, attributes[name]) if (fit := _fitted(one, attributes[name])) is not None]
+        if values:
+            found[name] = cast("AttributeValue", values) if isinstance(value, list) else values[0]
+    return found
+
+
+def left_out(items: Iterable[Item], attributes: Mapping[str, AttributeType]) -> Counter[str]:
+    """How many of the items have a value that does not fit the type of an attribute, by the attribute's name."""
+    return Counter(
+        name
+        for item in items
+        for name, value in _declared(item, attributes).items()
+        if any(_fitted(one, attributes[name]) is None for one in _each(value, attributes[name]))
+    )
+
+
+def say_left_out(generation: Generation, found: Mapping[str, int]) -> None:
+    """Log what `left_out` found where points for this generation were made."""
+    for name, items in found.items():
+        logger.warning(
+            "attribute values left out", extra={"attribute": name, "items": items, "generation": generation.name}
+        )
 
 
 def words_of(document: Document, average_length: float | None) -> SparseVector | None:
@@ -139,3 +170,22 @@ def placement_of(document: Document, generation: Generation) -> Placement:
         content_hash=document.content_hash,
         present=True,
     )
+
+
+def _declared(item: Item, attributes: Mapping[str, AttributeType]) -> dict[str, AttributeValue]:
+    declared = {name: value for name, value in item.attributes.items() if name in attributes}
+    return declared | ({"categories": list(item.categories)} if item.categories and "categories" in attributes else {})
+
+
+def _each(value: AttributeValue, type_: AttributeType) -> Sequence[AttributeValue]:
+    """The values that are fitted one by one."""
+    return value if isinstance(value, list) and type_ not in SINGLE else [value]
+
+
+def _fitted(value: AttributeValue, type_: AttributeType) -> AttributeValue | None:
+    if type_ is AttributeType.KEYWORD and isinstance(value, float) and not value.is_integer():
+        value = str(value)
+    try:
+        return parse_value(attribute_value(value, type_), type_, "attributes")
+    except InvalidInputError:
+        return None

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ingest.documents import Document, document, embedded, placement_of, point_of
+from ingest.documents import Document, document, embedded, left_out, placement_of, point_of, say_left_out
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
 from ingest.errors import ArtifactError, InvalidInputError, NotFoundError, UnavailableError
@@ -158,6 +158,7 @@ class _Work:
             )
             for d in documents
         ]
+        say_left_out(self._generation, left_out((d.item for d in documents), self._generation.attributes))
         self._upsert(points, reasons)
         # A training may have ended and been placed between our reading and our writing.
         latest = self._ledger.taste.weights(ids)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from ingest.build import LEAST_ITEMS_FOR_MEAN, BuildProgress, Built, build_in_child
 from ingest.child import Child, Failed
+from ingest.documents import say_left_out
 from ingest.encoder.library import EncoderLibrary
 from ingest.errors import AkinError, ConflictError, SupersededError, UnavailableError
 from ingest.gate import Evaluate, judge
@@ -164,6 +165,7 @@ class Reindexer:
             self._end(generation, GenerationState.FAILED, {"reason": outcome.reason}, fence)
             return
         self._index.open(generation.name)
+        say_left_out(generation, outcome.left_out)
         missed = self._ledger.generations.catch_up(
             generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name, fence=fence
         )

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from generations_by_hand import Akin, WorkingQueue, akin, hand_driven, item, set
 
 from ingest.catalogue import open_catalogue
 from ingest.documents import centred, document
+from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import CollectionSpec, NoWordsError, Query
+from ingest.items import AttributeType, Item
 from ingest.settings import Settings
 from ingest.store.records import GenerationState
 from ingest.submit import submit_items
@@ -86,6 +89,52 @@ def test_a_reindex_gives_words_to_an_index_that_was_built_without_them(akin: Aki
     assert collection.query(Query(words=words, limit=60))[0].item_id == "i7"
     akin.put(item("late", "a zeppelin"))
     assert [hit.item_id for hit in collection.query(Query(words=query_words("Zeppelin"), limit=9))] == ["late"]
+
+
+def test_an_attribute_can_be_declared_with_a_type_that_not_every_value_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with installation(tmp_path) as made:
+        # given items from before `pages` was declared
+        with hand_driven(made) as akin:
+            values: dict[str, Any] = {"a": 300, "b": "300", "c": "many"}
+            akin.put(*(Item(item_id=i, text=i, attributes={"pages": pages}) for i, pages in values.items()))
+
+        # when it is declared, a new item comes, and the index is built again
+        made.settings = made.settings.model_copy(update={"attributes": {"pages": AttributeType.INTEGER}})
+        with hand_driven(made) as akin:
+            akin.put(Item(item_id="d", text="d", attributes={"pages": 300}))
+            begun = akin.reindex()
+
+            # then every item is in it, and the filter sees each value that is a number
+            assert begun.state is GenerationState.LIVE
+            assert akin.ids() == {"a", "b", "c", "d"}
+            filter_ = parse_filter({"eq": {"pages": 300}}, begun.attributes)
+            assert akin.index.open(begun.name).matching_ids(list("abcd"), filter_) == {"a", "b", "d"}
+    told = {(r.attribute, r.items) for r in caplog.records if r.msg == "attribute values left out"}
+    assert told == {("pages", 1)}
+
+
+def test_the_type_of_an_attribute_can_be_changed_by_a_reindex(tmp_path: Path) -> None:
+    with installation(tmp_path) as made:
+        made.settings = made.settings.model_copy(update={"attributes": {"year": AttributeType.KEYWORD}})
+        with hand_driven(made) as akin:
+            akin.put(Item(item_id="a", text="a", attributes={"year": "1999"}))
+            akin.reindex()
+
+        # when new items have the new type while the live generation has the old one
+        made.settings = made.settings.model_copy(update={"attributes": {"year": AttributeType.INTEGER}})
+        with hand_driven(made) as akin:
+            akin.put(Item(item_id="b", text="b", attributes={"year": 2001}))
+            as_text = parse_filter({"eq": {"year": "2001"}}, akin.live.attributes)
+            assert akin.index.open(akin.live.name).matching_ids(["a", "b"], as_text) == {"b"}
+            begun = akin.reindex()
+
+            # then nothing is set aside, and both are filtered by as numbers
+            assert akin.ledger.pending.set_aside() == []
+            assert begun.state is GenerationState.LIVE
+            since = parse_filter({"gte": {"year": 1999}}, begun.attributes)
+            assert akin.index.open(begun.name).matching_ids(["a", "b"], since) == {"a", "b"}
 
 
 def test_a_build_reports_how_far_it_has_come(akin: Akin) -> None:

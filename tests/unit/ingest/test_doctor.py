@@ -7,6 +7,7 @@ import pytest
 from ingest.doctor import Check, Finding, examine
 from ingest.errors import SettingsError
 from ingest.events import Event
+from ingest.items import Item
 from ingest.settings import Settings
 from tests.fakes import Installation, installation
 
@@ -60,6 +61,16 @@ def test_an_attribute_that_was_declared_since_waits_for_a_reindex(tmp_path: Path
     assert finding.ok
     assert "attributes (colour)" in finding.detail
     assert "akin reindex" in finding.detail
+
+
+def test_values_that_do_not_fit_their_attribute_are_counted(tmp_path: Path) -> None:
+    with installation(tmp_path / "home") as akin:
+        years = {"a": "n/a", "b": "unknown", "c": "1999"}
+        akin.add_items([Item(item_id=i, title=i, attributes={"year": year}) for i, year in years.items()])
+        finding = found(akin.settings)["generation"]
+
+    assert finding.ok
+    assert "2 items with a value of year that is no integer, which filters do not see" in finding.detail
 
 
 def test_an_index_that_was_lost_is_named(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ingest.documents import Document, centred, document, embedded
-from ingest.items import Item
+from ingest.documents import Document, centred, declared_attributes, document, embedded, left_out
+from ingest.items import AttributeType, Item
 from tests.fakes import Installation, RecordingEncoder, installation
 
 
@@ -61,3 +62,61 @@ def test_vectors_are_centred_on_the_mean_of_their_generation() -> None:
     assert np.allclose(centred(vector, mean), [0, 1])
     assert np.array_equal(centred(vector, None), vector)
     assert np.array_equal(centred(mean, mean), mean)  # no direction is left: better the old one than NaN
+
+
+# --- Attributes that came in under other declarations -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type_", "stored", "held"),
+    [
+        ("integer", 1999, 1999),
+        ("integer", "1999", 1999),
+        ("integer", "-7", -7),
+        ("integer", ["1999", 2001], [1999, 2001]),
+        ("integer", 1999.0, 1999),
+        ("float", "19.5", 19.5),
+        ("float", 19, 19.0),
+        ("keyword", "red", "red"),
+        ("keyword", 1999, "1999"),
+        ("keyword", 19.5, "19.5"),
+        ("keyword", [1, "two"], ["1", "two"]),
+        ("boolean", "true", True),
+        ("datetime", "2024-05-01", "2024-05-01T00:00:00Z"),
+        ("datetime", "0", "1970-01-01T00:00:00Z"),
+        ("geo", "48.5,2", {"lat": 48.5, "lon": 2.0}),
+    ],
+)
+def test_a_value_is_held_in_the_type_of_the_generation(type_: str, stored: Any, held: Any) -> None:
+    one, attributes = Item(item_id="a", attributes={"x": stored}), {"x": AttributeType(type_)}
+
+    assert declared_attributes(one, attributes) == {"x": held}
+    assert not left_out([one], attributes)
+
+
+@pytest.mark.parametrize(
+    ("type_", "stored", "held"),
+    [
+        ("integer", "n/a", {}),
+        ("integer", 19.5, {}),
+        ("integer", 2**60, {}),
+        ("integer", ["1999", "n/a"], {"x": [1999]}),
+        ("float", "cheap", {}),
+        ("boolean", 3, {}),
+        ("datetime", ["2024-05-01"], {}),
+        ("geo", "Paris", {}),
+        ("keyword", {"lat": 1.0, "lon": 2.0}, {}),
+    ],
+)
+def test_a_value_of_no_such_type_is_left_out_and_counted(type_: str, stored: Any, held: dict[str, Any]) -> None:
+    one, attributes = Item(item_id="a", attributes={"x": stored}), {"x": AttributeType(type_)}
+
+    assert declared_attributes(one, attributes) == held
+    assert left_out([one, one, Item(item_id="b")], attributes) == {"x": 2}
+
+
+def test_categories_are_held_where_they_are_declared() -> None:
+    one = Item(item_id="a", categories=("birds", "whales"), attributes={"other": 1})
+
+    assert declared_attributes(one, {"categories": AttributeType.KEYWORD}) == {"categories": ["birds", "whales"]}
+    assert declared_attributes(one, {}) == {}

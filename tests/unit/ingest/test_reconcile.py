@@ -197,6 +197,23 @@ def test_what_was_set_aside_is_placed_once_its_text_is_mended(akin: Installation
     assert placed_ids(akin) == {"a"}
 
 
+def test_a_value_that_does_not_fit_its_attribute_sets_no_item_aside(
+    akin: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given items that came in before year was declared as an integer
+    submit(akin, item("a", attributes={"year": "1999"}), item("b", attributes={"year": "n/a"}))
+
+    # when they are placed
+    assert akin.reconciler.reconcile(["a", "b"]) == Reconciled(placed=2)
+
+    # then what can be read as a number is filtered by, and what cannot is told of
+    is_1999 = parse_filter({"eq": {"year": 1999}}, akin.settings.attributes)
+    assert placed_ids(akin) == {"a", "b"}
+    assert akin.index.open("first").matching_ids(["a", "b"], is_1999) == {"a"}
+    [told] = [record for record in caplog.records if record.msg == "attribute values left out"]
+    assert (told.attribute, told.items, told.generation) == ("year", 1, "first")  # type: ignore[attr-defined]
+
+
 # --- Lost workers -------------------------------------------------------------------------------------------------------
 
 
