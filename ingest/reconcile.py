@@ -137,15 +137,24 @@ class _Work:
         gone = [row for row in rows if row.deleted_at is not None]
         stale = [row for row in rows if row.deleted_at is None and not _in_order(row, standing)]
         documents = [document(row.item, row.version, self._settings.text_template) for row in stale]
-        vectors = self._vectors(documents, reasons)
-        self._check_lease()
-        self._store([d for d in documents if d.item.item_id not in reasons], vectors, reasons)
+        self._remove(gone)
+        # First what needs no encoder: a new price or stock must not wait for the texts of others.
+        known = self._ledger.placements.vectors(self._generation.fingerprint, [d.content_hash for d in documents])
+        self._store([d for d in documents if d.content_hash in known], known, reasons)
+        unknown = [d for d in documents if d.content_hash not in known]
+        vectors = self._vectors(unknown, reasons)
+        self._store([d for d in unknown if d.item.item_id not in reasons], vectors, reasons)
+        return [placement_of(d, self._generation) for d in documents] + [_absence(row, name) for row in gone]
+
+    def _remove(self, gone: Sequence[StoredItem]) -> None:
         if gone:
+            self._check_lease()
             self._collection.delete([row.item.item_id for row in gone])
-        placed = [placement_of(d, self._generation) for d in documents]
-        return placed + [_absence(row, name) for row in gone]
 
     def _store(self, documents: Sequence[Document], vectors: Mapping[str, Vectors], reasons: dict[str, str]) -> None:
+        if not documents:
+            return
+        self._check_lease()
         ids = [d.item.item_id for d in documents]
         tastes = self._ledger.taste.weights(ids)
         points = [

@@ -90,6 +90,26 @@ def test_changed_attributes_update_the_payload_and_embed_nothing(akin: Installat
     assert [akin.index.open("first").matching_ids(["a"], f) for f in filters] == [set(), {"a"}]
 
 
+def test_an_attribute_counts_before_the_texts_of_others_are_embedded(
+    akin: Installation, encoder: RecordingEncoder
+) -> None:
+    # given an item that is sold out now, in one batch with a new item
+    submit(akin, item("a", attributes={"free": True}), item("gone"))
+    akin.reconciler.reconcile(["a", "gone"])
+    submit(akin, item("new"), item("a", attributes={"free": False}))
+    akin.delete_items(["gone"], place=False)
+
+    # when the new one's text is being embedded
+    seen = []
+    free = parse_filter({"eq": {"free": True}}, akin.settings.attributes)
+    encoder.before = lambda: seen.append((akin.index.open("first").matching_ids(["a"], free), placed_ids(akin)))
+    assert akin.reconciler.reconcile(["new", "a", "gone"]) == Reconciled(placed=3)
+
+    # then no filter for what is free finds the other any more, and what was deleted is gone
+    assert seen == [(set(), {"a"})]
+    assert placed_ids(akin) == {"a", "new"}
+
+
 def test_the_same_text_is_embedded_once_for_all_items_and_times(akin: Installation, encoder: RecordingEncoder) -> None:
     submit(akin, item("a", "same text"), item("b", "same text"), item("c", "another"))
     akin.reconciler.reconcile(["a", "b", "c"])
