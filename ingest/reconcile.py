@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 4
 RETRY_SECONDS = 5.0
+WRITE_SHARE = 0.25  # of a lease; what is short of the server's own deadline for a write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,8 @@ class Reconciler:
             read=read,
             generation_names=frozenset(generation.name for generation in generations),
             lease=claim.lease,
+            taken_over=claim.taken_over,
+            look_again_in=self._settings.lease_seconds,
         )
         self._ledger.pending.put_aside(claim, reasons)
         self._ledger.pending.release(claim.lease, due_in=0, forgive=False)
@@ -196,9 +199,15 @@ class _Work:
                 self._upsert(half, reasons)
 
     def _check_lease(self) -> None:
-        # Past the lease somebody else may have placed a newer version, which must not be overwritten.
-        if time.monotonic() > self._deadline:
+        # Past the lease somebody else may have placed a newer version, which must not be overwritten: the longest
+        # write must end before.
+        if time.monotonic() + _longest_write(self._settings) > self._deadline:
             raise UnavailableError("the work took longer than its lease; raise AKIN_LEASE_SECONDS or lower the batch")
+
+
+def _longest_write(settings: Settings) -> float:
+    """Seconds of a lease that must be left when a write to the index begins."""
+    return min(settings.qdrant_write_seconds, settings.lease_seconds * WRITE_SHARE)
 
 
 def _in_order(row: StoredItem, standing: Mapping[str, Placement]) -> bool:

@@ -49,6 +49,7 @@ class Claim:
 
     lease: str
     attempts: dict[str, int]
+    taken_over: frozenset[str] = frozenset()  # held by another lease before, which ended without being given back
 
 
 class PendingStore:
@@ -73,8 +74,11 @@ class PendingStore:
     def claim(self, item_ids: Sequence[str], *, lease: str, seconds: float) -> Claim:
         """Lease those that are pending and free, and count one attempt for each, before any work is done."""
         attempts: dict[str, int] = {}
+        abandoned: set[str] = set()
         with self._database.write() as connection:
             for some in chunks(item_ids):
+                held = select(pending.c.item_id).where(pending.c.item_id.in_(some), pending.c.lease != lease)
+                abandoned |= set(connection.execute(held).scalars())
                 free = in_turn(pending.c.item_id.in_(some), pending.c.leased_until <= now(), skip_locked=True)
                 statement = (
                     update(pending)
@@ -88,7 +92,7 @@ class PendingStore:
                     .returning(pending.c.item_id, pending.c.attempts)
                 )
                 attempts |= {row.item_id: row.attempts for row in connection.execute(statement)}
-        return Claim(lease=lease, attempts=attempts)
+        return Claim(lease=lease, attempts=attempts, taken_over=frozenset(abandoned & attempts.keys()))
 
     def release(self, lease: str, *, due_in: float, forgive: bool) -> None:
         """Give back what a lease still holds; `forgive` takes back the attempt, for faults that are not the item's."""

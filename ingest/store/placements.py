@@ -8,8 +8,8 @@ from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
 from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
-from ingest.store.database import Database
-from ingest.store.pending import PendingStore, in_turn, locked_versions
+from ingest.store.database import Database, now
+from ingest.store.pending import MICROSECONDS, PendingStore, in_turn, locked_versions
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, items, pending, placements, vectors
 
@@ -58,12 +58,15 @@ class PlacementStore:
         read: Mapping[str, int],
         generation_names: frozenset[str],
         lease: str,
+        taken_over: frozenset[str] = frozenset(),
+        look_again_in: float = 0,
     ) -> list[str]:
         """Write down what was placed and strike it off the pending list; returns the ids that must be done again.
 
         An item whose version is no longer the one in `read` may now be overwritten by what we placed, so its placement
         is noted as unknown and it stays pending. The same goes for all of them when the generations that receive
-        writes are not those that we wrote to.
+        writes are not those that we wrote to. What was taken over from a lease that was never given back is placed
+        once more `look_again_in` seconds later: its holder may be stopped and not dead, and write what it read before.
         """
         with self._database.write() as connection:
             # Which generations receive writes must stay as it is until what follows from it is committed.
@@ -76,20 +79,29 @@ class PlacementStore:
             )
             moved_on = {item_id for item_id, version in read.items() if standing.get(item_id) != version}
             unfinished = set(read) if receiving != generation_names else moved_on
+            doubtful = (taken_over & read.keys()) - unfinished
             _forget_vectors(connection, [p.item_id for p in placed if not p.present])
-            self._database.upsert(connection, placements, [_row(p, unknown=p.item_id in moved_on) for p in placed])
-            for some in chunks(sorted(read.keys() - unfinished)):
+            self._database.upsert(
+                connection, placements, [_row(p, unknown=p.item_id in moved_on | doubtful) for p in placed]
+            )
+            for some in chunks(sorted(read.keys() - unfinished - doubtful)):
                 done = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
                 connection.execute(delete(pending).where(pending.c.item_id.in_(done)))
             for some in chunks(sorted(unfinished)):
                 again = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
                 values = {"leased_until": 0, "lease": None, "due_at": 0}
                 connection.execute(update(pending).where(pending.c.item_id.in_(again)).values(values))
+            for some in chunks(sorted(doubtful)):
+                later = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
+                due_at = now() + int(look_again_in * MICROSECONDS)
+                # It was done, so no attempt is held against it.
+                given_back = {"leased_until": 0, "lease": None, "due_at": due_at, "attempts": 0}
+                connection.execute(update(pending).where(pending.c.item_id.in_(later)).values(given_back))
             # Past the end of our lease somebody else may have struck them off, before we overwrote what he placed.
             # Their job went with the row and counts them as done; the lease stands in for it, as one nobody asks for.
             self._pending.ensure(connection, sorted(moved_on), job_id=lease)
         self.recorded += 1
-        return sorted(unfinished)
+        return sorted(unfinished | doubtful)
 
     def note_index_changed(self) -> None:
         """Count what was written to the index and is no placement: whoever keeps what it read there reads it again."""

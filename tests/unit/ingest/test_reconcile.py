@@ -292,6 +292,46 @@ def test_a_crash_between_index_and_ledger_is_repaired_by_the_next_worker(akin: I
     assert placed_ids(akin) == set()
 
 
+def test_a_worker_that_writes_after_its_lease_and_dies_brings_nothing_back(tmp_path: Path) -> None:
+    with installation(tmp_path, lease_seconds=0.2) as akin:
+        # given a worker that is stopped before it writes, until the item was deleted and somebody else removed it
+        def be_stopped(_: Sequence[Any]) -> None:
+            time.sleep(0.25)
+            akin.delete_items(["a"], place=False)
+            assert akin.reconciler.reconcile(["a"]) == Reconciled(again=1)
+
+        def die(_: Sequence[Any]) -> None:
+            raise KeyboardInterrupt
+
+        submit(akin, item("a"))
+
+        # when it goes on, writes, and dies
+        with pytest.raises(KeyboardInterrupt):
+            faulty(akin, FaultyIndex(akin.index, before_upsert=be_stopped, after_upsert=die)).reconcile(["a"])
+        assert placed_ids(akin) == {"a"}
+
+        # then no answer shows what it wrote, and it is removed once more
+        assert akin.ledger.pending.removals() == {"a"}
+        assert akin.ledger.pending.due(10, put_off=0) == []  # after another lease
+        time.sleep(0.25)
+        assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+        assert (placed_ids(akin), akin.ledger.pending.count()) == (set(), 0)
+
+
+def test_what_a_lost_worker_had_is_searchable_at_once_and_placed_once_more(tmp_path: Path) -> None:
+    with installation(tmp_path, lease_seconds=0.2) as akin:
+        submit(akin, item("a"))
+        for n in range(MAX_ATTEMPTS - 1):
+            akin.ledger.pending.claim(["a"], lease=f"lost{n}", seconds=0)
+
+        assert akin.reconciler.reconcile(["a"]) == Reconciled(again=1)
+        assert placed_ids(akin) == {"a"}
+
+        time.sleep(0.25)
+        assert akin.ledger.pending.due(10, put_off=0) == [("a", 0)]  # what lost workers is not held against it any more
+        assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
+
+
 @pytest.mark.parametrize("when", ["before_upsert", "after_upsert"])
 def test_an_index_that_is_away_is_not_held_against_the_items(akin: Installation, when: str) -> None:
     def away(_: Sequence[Any]) -> None:
@@ -434,6 +474,17 @@ def test_work_that_took_longer_than_its_lease_writes_nothing(tmp_path: Path, enc
 
         assert placed_ids(akin) == set()
         assert akin.ledger.pending.count() == 1
+
+
+def test_no_write_begins_that_the_lease_might_not_last_for(tmp_path: Path, encoder: RecordingEncoder) -> None:
+    with installation(tmp_path, encoder=encoder, lease_seconds=1.0) as akin:
+        encoder.before = lambda: time.sleep(0.8)  # a quarter of it must be left
+        submit(akin, item("a"))
+
+        with pytest.raises(UnavailableError, match="lease"):
+            akin.reconciler.reconcile(["a"])
+
+        assert placed_ids(akin) == set()
 
 
 # --- The disk -----------------------------------------------------------------------------------------------------------
