@@ -16,7 +16,7 @@ from akin import load_settings, open_resources
 from ingest.build import Built, build
 from ingest.catalogue import open_catalogue, put_in_order
 from ingest.encoder.library import EncoderLibrary
-from ingest.errors import UnavailableError
+from ingest.errors import SupersededError, UnavailableError
 from ingest.index.engines import open_index
 from ingest.index.server import ServerIndex
 from ingest.index.server_collection import ServerCollection
@@ -138,7 +138,9 @@ def run(environment: Mapping[str, str], point: str | None, *, reindex: bool) -> 
             resources.reindexer.request()
         while ledger.generations.under_way() or ledger.pending.count():
             fence = ledger.leases.acquire(UPKEEP, holder=str(os.getpid()), seconds=2)
-            ledger.pending.make_due()
-            sweep(settings, ledger, WorkAtOnce(resources.reconciler.reconcile))
-            resources.reindexer.advance(fence)
+            if fence is not None:  # else a step took longer than the lease, and another process has taken over
+                ledger.pending.make_due()
+                sweep(settings, ledger, WorkAtOnce(resources.reconciler.reconcile))
+                with suppress(SupersededError):  # as the upkeep does: it stands back, and takes over again or is done
+                    resources.reindexer.advance(fence)
             time.sleep(0.02)
