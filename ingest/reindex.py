@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from ingest.build import LEAST_ITEMS_FOR_MEAN, BuildProgress, Built, build_in_child
 from ingest.child import Child, Failed
@@ -18,7 +19,7 @@ from ingest.errors import AkinError, ConflictError, SupersededError, Unavailable
 from ingest.gate import Evaluate, judge
 from ingest.index.protocol import Index
 from ingest.settings import Settings
-from ingest.store.generations import NewGeneration
+from ingest.store.generations import SETTLED, NewGeneration
 from ingest.store.leases import Fence
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, GenerationState
@@ -29,7 +30,7 @@ GROWTH_THAT_REBUILDS = 2.0
 MUCH = 1_000  # pending items
 LOOK_SECONDS = 10.0
 RETRY_REBUILD = timedelta(hours=1)
-SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
+ROLLED_BACK = "rolled back meanwhile"
 
 
 class Reindexer:
@@ -51,7 +52,10 @@ class Reindexer:
         self._evaluate = evaluate
         self._went_live = went_live
         self._lock = threading.Lock()
+        # Going back must not wait for a judgement, during which `_lock` is held; what both do in the end is brief.
+        self._switching = threading.Lock()
         self._child: Child[Built] | None = None
+        self._child_builds = ""
         self._look_at = 0.0
         self.progress: BuildProgress | None = None
 
@@ -81,6 +85,8 @@ class Reindexer:
         """
         with self._lock:
             generation = self._ledger.generations.under_way()
+            if self._child is not None and (generation is None or generation.name != self._child_builds):
+                self._stop_child()  # somebody went back, and what it builds is not wanted any more
             if generation is None:
                 return None
             try:
@@ -92,12 +98,16 @@ class Reindexer:
                 raise
             except UnavailableError as error:
                 logger.warning("reindex waits", extra={"generation": generation.name, "reason": str(error)})
+            except ConflictError as error:  # somebody went back while it was judged, or deleted it since
+                logger.warning("generation not wanted", extra={"generation": generation.name, "reason": str(error)})
             except AkinError as error:
                 self._end(generation, GenerationState.FAILED, {"reason": str(error)}, fence)
             return generation
 
     def activate(self, name: str) -> Generation:
         """Make a complete generation live again. What it missed is deleted before, and placed right after, the switch.
+
+        One that is under way is refused, as it would undo this within moments.
 
         Raises NotFoundError for one that does not exist or whose index is gone, ConflictError for one not complete.
         """
@@ -107,9 +117,11 @@ class Reindexer:
         if generation.state is not GenerationState.RETIRED:
             raise ConflictError(f"generation {name} is {generation.state}; only one that was live can be activated")
         self._encoders.get(generation.fingerprint)
-        collection = self._index.open(name)
-        collection.delete(self._ledger.placements.deleted_but_present(name))
-        self._switch(generation, dict(generation.report), fence=None)  # whoever asks may, whichever process it is
+        with self._switching:
+            collection = self._index.open(name)
+            collection.delete(self._ledger.placements.deleted_but_present(name))
+            # Without a fence: whoever asks may, whichever process it is.
+            self._switch(generation, dict(generation.report), fence=None, instead_of=ROLLED_BACK)
         return self._ledger.generations.get(name)
 
     def discard(self, name: str) -> None:
@@ -117,8 +129,10 @@ class Reindexer:
         generation = self._ledger.generations.get(name)
         if generation.state not in SETTLED:
             raise ConflictError(f"generation {name} is {generation.state}; only one that is not at work can be deleted")
-        self._index.drop(name)
-        self._ledger.generations.forget(name)
+        with self._switching:
+            if not self._ledger.generations.forget(name):
+                raise ConflictError(f"generation {name} was made live, or deleted, at this moment; it is left as it is")
+            self._index.drop(name)
         self._ledger.placements.collect_vectors()
 
     def rebuild_is_due(self) -> bool:
@@ -126,8 +140,9 @@ class Reindexer:
         live = self._ledger.generations.live()
         if live is None or self._ledger.generations.under_way() or self._ledger.pending.count():
             return False
-        newest = self._ledger.generations.list()[0]
-        if newest.state is GenerationState.RETIRED:
+        newest, *_ = generations = self._ledger.generations.list()
+        newer = takewhile(lambda g: g.name != live.name, generations)
+        if any(g.state is GenerationState.RETIRED for g in newer):
             return False  # somebody went back from it, and a rebuild would undo that
         ended_badly = newest.state in (GenerationState.REFUSED, GenerationState.FAILED)
         if ended_badly and datetime.now(UTC) - newest.created_at < RETRY_REBUILD:
@@ -139,9 +154,12 @@ class Reindexer:
     def close(self) -> None:
         """Stop a build that is under way; it starts again when akin does."""
         with self._lock:
-            if self._child is not None:
-                self._child.stop()
-                self._child = None
+            self._stop_child()
+
+    def _stop_child(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+            self._child = self.progress = None
 
     def _new_generation(self) -> NewGeneration:
         fingerprint, dimensions = configured_encoder(self._settings, self._ledger, self._encoders)
@@ -155,6 +173,7 @@ class Reindexer:
     def _build(self, generation: Generation, fence: Fence | None) -> None:
         if self._child is None:
             self._ledger.placements.forget(generation.name)
+            self._child_builds = generation.name
             self._child = Child("build", Built, build_in_child, self._settings, generation.name)
             return
         outcome = self._child.poll(self._heard)
@@ -191,33 +210,40 @@ class Reindexer:
                 return  # the server builds its graph; the gate looks at it when that is done
         verdict = judge(self._settings, self._ledger, generation, collection, self._evaluate)
         if verdict.passed:
-            self._switch(generation, dict(verdict.report()), fence)
+            with self._switching:
+                self._switch(generation, dict(verdict.report()), fence)
             self._went_live()
         else:
             self._end(generation, GenerationState.REFUSED, dict(verdict.report()), fence)
 
-    def _switch(self, generation: Generation, report: dict[str, object], fence: Fence | None) -> None:
-        previous = self._ledger.generations.live()
-        self._ledger.generations.go_live(generation.name, job_id=generation.name, report=report, fence=fence)
-        if previous is not None and previous.name != generation.name:
-            self._index.close(previous.name)
+    def _switch(
+        self, generation: Generation, report: dict[str, object], fence: Fence | None, instead_of: str | None = None
+    ) -> None:
+        """The caller holds `_switching`."""
+        previous = self._ledger.generations.go_live(
+            generation.name, job_id=generation.name, report=report, fence=fence, instead_of=instead_of
+        )
+        if previous is not None:
+            self._index.close(previous)
         logger.info("generation live", extra={"generation": generation.name})
         self._collect()
 
     def _end(
         self, generation: Generation, state: GenerationState, report: dict[str, object], fence: Fence | None
     ) -> None:
-        self._ledger.generations.close(generation.name, state, report, fence=fence)
+        ended = self._ledger.generations.close(generation.name, state, report, fence=fence)
         self._index.close(generation.name)
+        if not ended:
+            return
         logger.error("generation not live", extra={"generation": generation.name, "state": state, "report": report})
 
     def _collect(self) -> None:
         """Drop what is not kept: old generations, earlier refused and failed ones, collections nobody knows."""
         kept = generations_to_keep(self._ledger.generations.list(), self._settings.keep_generations)
         for generation in self._ledger.generations.list():
-            if generation.name not in kept:
+            # Its row first: from then on nobody can make it live, and a collection without a row goes below.
+            if generation.name not in kept and self._ledger.generations.forget(generation.name):
                 self._index.drop(generation.name)
-                self._ledger.generations.forget(generation.name)
         for name in set(self._index.names()) - {g.name for g in self._ledger.generations.list()}:
             self._index.drop(name)
         self._ledger.placements.collect_vectors()

@@ -17,7 +17,9 @@ from ingest.store.pending import PendingStore
 from ingest.store.records import Generation, GenerationState
 from ingest.store.tables import generations, pending, placements
 
+SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
 _UNDER_WAY = (GenerationState.BUILDING, GenerationState.CATCHING_UP)
+_MAY_GO_LIVE = (GenerationState.CATCHING_UP, GenerationState.RETIRED, GenerationState.LIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,10 @@ class GenerationStore:
         return self.get(new.name)
 
     def catch_up(self, name: str, *, mean: Vectors | None, items: int, job_id: str, fence: Fence | None = None) -> int:
-        """Let a built generation receive writes, and make pending what it missed; returns how much that is."""
+        """Let a built generation receive writes, and make pending what it missed; returns how much that is.
+
+        Raises ConflictError when it is not being built any more: somebody went back to another one meanwhile.
+        """
         with self._database.write() as connection:
             self._database.lock(connection, "generations")
             check_fence(connection, fence)
@@ -96,7 +101,9 @@ class GenerationStore:
                 "mean": None if mean is None else mean.astype("<f4").tobytes(),
                 "items": items,
             }
-            connection.execute(update(generations).where(generations.c.name == name).values(values))
+            building = (generations.c.name == name) & (generations.c.state == GenerationState.BUILDING)
+            if connection.execute(update(generations).where(building).values(values)).rowcount != 1:
+                raise ConflictError(f"generation {name} is not being built any more")
             return self._pending.add_missing(connection, name, job_id=job_id)
 
     def missing(self, name: str, *, job_id: str) -> int:
@@ -114,16 +121,28 @@ class GenerationStore:
             return self._pending.lagging(connection, name, None if live is None else live.name)
 
     def go_live(
-        self, name: str, *, job_id: str, report: Mapping[str, Any] | None = None, fence: Fence | None = None
-    ) -> None:
-        """Move the live pointer to `name`; the generation that was live is retired. One transaction.
+        self,
+        name: str,
+        *,
+        job_id: str,
+        report: Mapping[str, Any] | None = None,
+        fence: Fence | None = None,
+        instead_of: str | None = None,
+    ) -> str | None:
+        """Move the live pointer to `name`; returns the generation that was live, which is retired. One transaction.
 
-        What does not stand in the new one as it should becomes pending in the same transaction. Raises
-        SupersededError, and moves nothing, when the fence's lease went to somebody else.
+        What does not stand in the new one as it should becomes pending in the same transaction. With `instead_of`, a
+        reason, what is under way is refused with it. Raises SupersededError when the fence's lease went to somebody
+        else, ConflictError when this one is not complete, or gone by now; both move nothing.
         """
         with self._database.write() as connection:
             self._database.lock(connection, "generations")
             check_fence(connection, fence)
+            state = connection.execute(select(generations.c.state).where(generations.c.name == name)).scalar()
+            if state not in _MAY_GO_LIVE:
+                raise ConflictError(f"generation {name} is {state or 'gone'}, and cannot be made live")
+            if instead_of is not None:
+                self._refuse_under_way(connection, name, instead_of)
             current = connection.execute(
                 select(generations.c.name).where(generations.c.state == GenerationState.LIVE)
             ).scalar()
@@ -136,23 +155,44 @@ class GenerationStore:
                 values["report"] = orjson.dumps(dict(report)).decode()
             connection.execute(update(generations).where(generations.c.name == name).values(values))
             self._pending.add_missing(connection, name, job_id=job_id)
+        return None if current is None or current == name else str(current)
 
     def close(
         self, name: str, state: GenerationState, report: Mapping[str, Any], *, fence: Fence | None = None
-    ) -> None:
-        """End a generation that did not go live: refused or failed, with the report that says why."""
+    ) -> bool:
+        """End a generation that did not go live: refused or failed, with the report that says why.
+
+        False: it had ended already, and is left as it is.
+        """
+        at_work = (generations.c.name == name) & generations.c.state.not_in(SETTLED)
+        values = {"state": state, "report": orjson.dumps(dict(report)).decode()}
         with self._database.write() as connection:
             self._database.lock(connection, "generations")
             check_fence(connection, fence)
-            _note_unrecorded(connection, self._database, name)
-            values = {"state": state, "report": orjson.dumps(dict(report)).decode()}
-            connection.execute(update(generations).where(generations.c.name == name).values(values))
+            ended = connection.execute(update(generations).where(at_work).values(values)).rowcount == 1
+            if ended:
+                _note_unrecorded(connection, self._database, name)
+        return ended
 
-    def forget(self, name: str) -> None:
-        """Remove the row of a generation whose collection is gone."""
+    def forget(self, name: str) -> bool:
+        """Remove the row of a generation that is not at work; False: it is, by now, or there is no such row.
+
+        Its collection goes afterwards: nobody can make it live any more.
+        """
+        settled = (generations.c.name == name) & generations.c.state.in_(SETTLED)
         with self._database.write() as connection:
-            connection.execute(delete(placements).where(placements.c.generation == name))
-            connection.execute(delete(generations).where(generations.c.name == name))
+            self._database.lock(connection, "generations")
+            gone = connection.execute(delete(generations).where(settled)).rowcount == 1
+            if gone:
+                connection.execute(delete(placements).where(placements.c.generation == name))
+        return gone
+
+    def _refuse_under_way(self, connection: Connection, other_than: str, reason: str) -> None:
+        under_way = generations.c.state.in_(_UNDER_WAY) & (generations.c.name != other_than)
+        for name in connection.execute(select(generations.c.name).where(under_way)).scalars().all():
+            _note_unrecorded(connection, self._database, name)
+            values = {"state": GenerationState.REFUSED, "report": orjson.dumps({"reason": reason}).decode()}
+            connection.execute(update(generations).where(generations.c.name == name).values(values))
 
     def _insert(self, connection: Connection, new: NewGeneration, state: GenerationState) -> None:
         self._database.lock(connection, "generations")
