@@ -55,8 +55,8 @@ POINTS = {
     "judged": Point(ingest.reindex, "judge", after=True),
     "before the switch": Point(GenerationStore, "go_live", after=False),
     "after the switch": Point(GenerationStore, "go_live", after=True),
-    "old collection dropped": Point(ServerIndex, "drop", after=True, nth=1),
     "old generation forgotten": Point(GenerationStore, "forget", after=True),
+    "old collection dropped": Point(ServerIndex, "drop", after=True, nth=2),  # a build begins with the first
 }
 
 
