@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_fixtures import all_at_once, item, write
+from ledger_fixtures import all_at_once, begin, event, item, place, write
 
 from ingest.errors import SettingsError, UnavailableError
 from ingest.store.database import Database
 from ingest.store.ledger import Ledger, open_ledger
+from ingest.store.schema import migrate
+from tests.services import empty
 
 
 def test_a_ledger_opened_again_is_the_same(ledger: Ledger, ledger_url: str) -> None:
@@ -94,3 +96,35 @@ def test_two_processes_write_to_one_sqlite_file(tmp_path: Path) -> None:
         shared = ledger.items.get("shared")
         assert shared is not None
         assert shared.version == 120
+
+
+def test_postgresql_is_vacuumed_where_rows_went_and_nowhere_else(postgres_url: str) -> None:
+    migrate(postgres_url)
+    with open_ledger(postgres_url) as ledger, ledger._database.read() as connection:
+
+        def counted(column: str, table: str) -> int:
+            connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+            query = f"SELECT {column} FROM pg_stat_user_tables WHERE relname = '{table}'"
+            return int(connection.exec_driver_sql(query).scalar() or 0)
+
+        # given events and placements, of which the placements lost rows
+        ledger.events.add([event("e1")])
+        write(ledger, *map(item, "ab"))
+        begin(ledger, "g")
+        place(ledger, ["a", "b"], "g")
+        ledger.placements.forget("g")
+        until = time.monotonic() + 10
+        while not counted("n_dead_tup", "placements") and time.monotonic() < until:
+            time.sleep(0.1)
+        before = {table: counted("vacuum_count", table) for table in ("events", "placements")}
+
+        # when the ledger is scrubbed
+        ledger.scrub()
+
+        # then the placements were vacuumed and the events, where nothing is to be gained, were not
+        until = time.monotonic() + 10
+        while counted("vacuum_count", "placements") == before["placements"] and time.monotonic() < until:
+            time.sleep(0.1)
+        assert counted("vacuum_count", "placements") == before["placements"] + 1
+        assert counted("vacuum_count", "events") == before["events"]
+    empty(postgres_url)

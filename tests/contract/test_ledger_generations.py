@@ -137,6 +137,7 @@ def test_going_live_makes_pending_what_is_not_in_order(ledger: Ledger) -> None:
     place(ledger, ["a", "b"], "old")
     begin(ledger, "new", GenerationState.BUILDING)
     ledger.placements.record_built([placement("new", "a")])
+    catch_up(ledger, "new")
 
     ledger.generations.go_live("new", job_id="j")
 
@@ -155,6 +156,7 @@ def test_what_was_pending_when_a_generation_ended_is_unknown_in_it(ledger: Ledge
     # when the generation stops receiving writes, and the item is deleted afterwards
     if ending == "retired":
         begin(ledger, "new", GenerationState.BUILDING)
+        catch_up(ledger, "new")
         ledger.generations.go_live("new", job_id="j")
     else:
         ledger.generations.close("old", GenerationState.REFUSED, {"why": "test"})
@@ -201,8 +203,63 @@ def test_a_forgotten_generation_leaves_nothing(ledger: Ledger) -> None:
     begin(ledger, "g")
     write(ledger, item("a"))
     place(ledger, ["a"], "g")
+    ledger.generations.close("g", GenerationState.RETIRED, {})
 
-    ledger.generations.forget("g")
+    assert ledger.generations.forget("g")
 
     assert ledger.generations.list() == []
     assert ledger.placements.count("g") == 0
+
+
+@pytest.mark.parametrize("state", ["building", "refused", "gone"])
+def test_what_is_not_complete_does_not_go_live_and_retires_nothing(ledger: Ledger, state: str) -> None:
+    begin(ledger, "live")
+    if state != "gone":
+        begin(ledger, "new", GenerationState.BUILDING)
+    if state == "refused":
+        ledger.generations.close("new", GenerationState.REFUSED, {})
+
+    with pytest.raises(ConflictError):
+        ledger.generations.go_live("new", job_id="j")
+
+    live = ledger.generations.live()
+    assert live is not None
+    assert live.name == "live"
+
+
+def test_only_a_generation_that_is_not_at_work_is_forgotten(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    begin(ledger, "new", GenerationState.BUILDING)
+
+    assert not ledger.generations.forget("live")
+    assert not ledger.generations.forget("new")
+    assert not ledger.generations.forget("never there")
+
+    assert {g.name for g in ledger.generations.list()} == {"live", "new"}
+
+
+def test_what_has_ended_does_not_end_again_nor_receive_writes(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    begin(ledger, "new", GenerationState.BUILDING)
+    assert ledger.generations.close("new", GenerationState.REFUSED, {"reason": "the first"})
+
+    assert not ledger.generations.close("new", GenerationState.FAILED, {"reason": "another"})
+    with pytest.raises(ConflictError):
+        ledger.generations.catch_up("new", mean=None, items=0, job_id="j")
+
+    ended = ledger.generations.get("new")
+    assert (ended.state, ended.report) == (GenerationState.REFUSED, {"reason": "the first"})
+
+
+def test_going_back_refuses_what_is_under_way(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    for name, state in (("before", GenerationState.RETIRED), ("next", None)):
+        begin(ledger, name, GenerationState.BUILDING)
+        if state is not None:
+            ledger.generations.close(name, state, {})
+
+    assert ledger.generations.go_live("before", job_id="j", instead_of="why") == "live"
+
+    states = {g.name: g.state for g in ledger.generations.list()}
+    assert states == {"before": "live", "live": "retired", "next": "refused"}
+    assert ledger.generations.get("next").report == {"reason": "why"}

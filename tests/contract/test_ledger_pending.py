@@ -284,3 +284,30 @@ def test_all_that_was_set_aside_is_retried_in_short_transactions(ledger: Ledger)
     assert ledger.pending.count_set_aside() == 0
     assert ledger.pending.count() == 2_500
     assert len(due(ledger)) == 1_000
+
+
+def test_what_a_lost_lease_had_is_placed_once_more_later(ledger: Ledger) -> None:
+    # given two items, one of which another lease had, which ended
+    begin(ledger, "g")
+    write(ledger, *map(item, "ab"))
+    ledger.pending.claim(["a"], lease="lost", seconds=0)
+    claim = ledger.pending.claim(["a", "b"], lease="l", seconds=60)
+    assert claim.taken_over == {"a"}
+
+    # when both are placed
+    again = ledger.placements.record(
+        [placement("g", i) for i in "ab"],
+        read={"a": 1, "b": 1},
+        generation_names=frozenset({"g"}),
+        lease="l",
+        taken_over=claim.taken_over,
+        look_again_in=0.2,
+    )
+
+    # then that one is placed again after a while, whatever its placement says, and no attempt is held against it
+    assert again == ["a"]
+    assert {i: p.version for i, p in ledger.placements.of("g", "ab").items()} == {"a": 0, "b": 1}
+    assert due(ledger) == []
+    time.sleep(0.25)
+    last = ledger.pending.claim(["a", "b"], lease="last", seconds=60)
+    assert (last.attempts, last.taken_over) == ({"a": 1}, frozenset())

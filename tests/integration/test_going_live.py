@@ -1,6 +1,8 @@
 """Which generation serves, with a real index and a real ledger: what the gate refuses, and going back."""
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,12 @@ from typing import Any
 import pytest
 from generations_by_hand import Akin, Measured, akin, hand_driven, item, some_items
 
-from ingest.errors import ArtifactError, ConflictError, NotFoundError, SupersededError, UnavailableError
+from ingest.errors import AkinError, ArtifactError, ConflictError, NotFoundError, SupersededError, UnavailableError
 from ingest.index.edge import EdgeIndex
 from ingest.index.protocol import Hit, Query
 from ingest.store.leases import UPKEEP
 from ingest.store.records import Generation, GenerationState
-from tests.fakes import HashingEncoder, installation
+from tests.fakes import HashingEncoder, Installation, installation
 
 __all__ = ["akin"]
 
@@ -156,7 +158,7 @@ def test_who_activates_a_generation_lifts_no_fence_from_another_step(tmp_path: P
 
         # then only what was activated is live
         assert akin.live.name == "first"
-        assert akin.ledger.generations.get("third").state is GenerationState.CATCHING_UP
+        assert akin.ledger.generations.get("third").state is GenerationState.REFUSED
 
 
 # --- Going back ---------------------------------------------------------------------------------------------------------
@@ -220,6 +222,107 @@ def place_without_a_word(akin: Akin, item_id: str) -> None:
 
     [vector] = HashingEncoder().embed(["ghost"])
     akin.index.open("first").upsert([Point(item_id=item_id, text=vector, attributes={})])
+
+
+def three_generations(made: Installation, akin: Akin) -> None:
+    """`first` is retired, `second` is live, `third` has caught up."""
+    akin.put(*some_items(5))
+    made.begin_next("second", HashingEncoder())
+    made.go_live("second")
+    made.begin_next("third", HashingEncoder())
+
+
+def test_going_back_is_not_undone_by_what_was_under_way(tmp_path: Path) -> None:
+    with installation(tmp_path) as made, hand_driven(made) as akin:
+        three_generations(made, akin)
+
+        akin.reindexer.activate("first")
+        akin.finish()
+
+        assert akin.live.name == "first"
+        refused = akin.ledger.generations.get("third")
+        assert (refused.state, refused.report) == (GenerationState.REFUSED, {"reason": "rolled back meanwhile"})
+        assert not akin.reindexer.rebuild_is_due()
+
+
+def test_going_back_while_the_next_one_is_judged_is_not_undone(tmp_path: Path) -> None:
+    def evaluate(_: Generation) -> Measured:
+        if akin.live.name == "second":
+            akin.reindexer.activate("first")
+        return Measured()
+
+    with installation(tmp_path) as made, hand_driven(made, evaluate) as akin:
+        three_generations(made, akin)
+
+        akin.step()
+
+        assert akin.live.name == "first"
+        assert akin.ledger.generations.get("third").report == {"reason": "rolled back meanwhile"}
+
+
+def test_a_build_of_what_is_not_wanted_any_more_is_stopped(tmp_path: Path) -> None:
+    with installation(tmp_path) as made, hand_driven(made) as akin:
+        akin.put(*some_items(5))
+        made.begin_next("second", HashingEncoder())
+        made.go_live("second")
+        begun = akin.reindexer.request()
+        akin.reindexer.advance()
+        assert akin.reindexer._child is not None
+
+        akin.reindexer.activate("first")
+        assert akin.reindexer.advance() is None
+
+        assert akin.reindexer._child is None
+        assert akin.ledger.generations.get(begun.name).state is GenerationState.REFUSED
+
+
+def test_cleaning_up_never_takes_the_live_generation(tmp_path: Path) -> None:
+    # given an index that drops what is not kept any more, when another process goes back to just that
+    with installation(tmp_path) as made, hand_driven(made) as other:
+        index = LateIndex(made.index)
+        with hand_driven(made, index=index) as akin:
+            three_generations(made, akin)
+            index.when_dropping = other.reindexer.activate
+
+            # when the third goes live
+            akin.finish()
+
+        # then the other is told that it is too late, and what is live is complete
+        assert other.live.name == "third"
+        assert other.ids() == {f"i{n}" for n in range(5)}
+
+
+@dataclass
+class LateIndex:
+    """An index that lets something happen right before it drops a collection."""
+
+    index: EdgeIndex
+    when_dropping: Callable[[str], Any] = lambda _: None
+
+    def drop(self, name: str) -> None:
+        with suppress(AkinError):
+            self.when_dropping(name)
+        self.index.drop(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.index, name)
+
+
+def test_a_generation_that_is_gone_cannot_be_activated_and_leaves_the_live_one(tmp_path: Path) -> None:
+    with installation(tmp_path) as made, hand_driven(made) as akin:
+        three_generations(made, akin)
+        load = made.encoders.get
+
+        def clean_up_meanwhile(fingerprint: str) -> Any:
+            made.encoders.get = load
+            akin.finish()  # the third goes live, and of the others only the second is kept
+            return load(fingerprint)
+
+        made.encoders.get = clean_up_meanwhile
+        with pytest.raises((ConflictError, NotFoundError)):
+            akin.reindexer.activate("first")
+
+        assert akin.live.name == "third"
 
 
 def test_only_what_was_live_can_be_activated(akin: Akin) -> None:
