@@ -7,6 +7,7 @@ collection, closes it, and says so.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
@@ -18,9 +19,10 @@ from ingest.collection_spec import collection_spec
 from ingest.documents import Document, document, embedded, left_out, placement_of, point_of
 from ingest.encoder.library import EncoderLibrary
 from ingest.encoder.protocol import Vectors
-from ingest.errors import AkinError
+from ingest.errors import AkinError, UnavailableError
 from ingest.index.engines import open_index
 from ingest.index.protocol import Index
+from ingest.reconcile import MAX_ATTEMPTS, batch_size
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import Generation
@@ -37,6 +39,7 @@ class Built:
 
     items: int
     mean: Vectors | None
+    untrained: str = ""  # why no item-item weights were learned; the index does not need them
     left_out: Mapping[str, int] = field(default_factory=dict)  # items with a value that does not fit, by attribute
 
 
@@ -67,9 +70,10 @@ def build(
         return Built(items=total, mean=_sampled_mean(settings, ledger, encoders, generation, tell))
     mean = _embed_all(settings, ledger, encoders, generation, lambda done: tell("embedding", done, total))
     generation = replace(generation, mean=mean)
+    untrained = ""
     if settings.train_taste:
         tell("learning", 0, total)
-        train_taste(settings, ledger, _texts(settings, ledger, generation))
+        untrained = _learn(settings, ledger, generation)
     placed, learned, unfit = 0, ledger.taste.latest(), Counter[str]()
     for documents in _pages(settings, ledger):
         vectors = ledger.placements.vectors(generation.fingerprint, [d.content_hash for d in documents])
@@ -95,7 +99,7 @@ def build(
     tell("optimising", placed, total)
     collection.optimise()
     index.close(generation.name)
-    return Built(items=placed, mean=mean, left_out=unfit)
+    return Built(items=placed, mean=mean, untrained=untrained, left_out=unfit)
 
 
 def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: Connection) -> None:
@@ -112,6 +116,8 @@ def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: 
         ):
             generation = ledger.generations.get(generation_name)
             pipe.send(build(settings, ledger, open_index(settings), encoders, generation, tell))
+    except UnavailableError as error:
+        pipe.send(Failed(reason=str(error), away=True))
     except AkinError as error:
         pipe.send(Failed(reason=str(error)))
 
@@ -141,11 +147,61 @@ def _embed_all(
     """Remember a vector for every text; returns the catalogue mean, or None for a catalogue that is too small."""
     mean, done = _Mean(generation.dimensions), 0
     for documents in _pages(settings, ledger):
-        vectors, _ = embedded(ledger, encoders, generation.fingerprint, documents, keep_every=settings.batch_items)
-        mean.add(documents, vectors)
+        mean.add(documents, _vectors(settings, ledger, encoders, generation, documents))
         done += len(documents)
         tell(done)
     return mean.value()
+
+
+def _vectors(
+    settings: Settings,
+    ledger: Ledger,
+    encoders: EncoderLibrary,
+    generation: Generation,
+    documents: Sequence[Document],
+) -> dict[str, Vectors]:
+    """Vectors by content hash of what can be embedded. What builds were lost with is tried in ever smaller calls.
+
+    After as many losses as a worker may have with an item, it is set aside.
+    """
+    name = generation.name
+
+    @contextmanager
+    def trying(some: Sequence[Document]) -> Iterator[None]:
+        hashes = [d.content_hash for d in some]
+        ledger.generations.count_attempts(name, hashes)
+        try:
+            yield
+        except Exception:
+            ledger.generations.forget_attempts(name, hashes)
+            raise
+        ledger.generations.forget_attempts(name, hashes)
+
+    attempts = ledger.generations.attempts(name)
+    worn_out = {d.item.item_id: d.version for d in documents if attempts.get(d.content_hash, 0) >= MAX_ATTEMPTS}
+    if worn_out:
+        reason = f"the build was lost {MAX_ATTEMPTS} times while it embedded this item"
+        ledger.pending.put_built_aside(worn_out, job_id=name, reason=reason, attempts=MAX_ATTEMPTS)
+    by_size: dict[int, list[Document]] = {}
+    for d in documents:
+        if d.item.item_id not in worn_out:
+            by_size.setdefault(batch_size(attempts.get(d.content_hash, 0), settings.batch_items), []).append(d)
+    found: dict[str, Vectors] = {}
+    for size, some in sorted(by_size.items(), reverse=True):
+        vectors, _ = embedded(ledger, encoders, generation.fingerprint, some, keep_every=size, trying=trying)
+        found |= vectors
+    return found
+
+
+def _learn(settings: Settings, ledger: Ledger, generation: Generation) -> str:
+    """Learn item-item weights; returns what was in the way. Raises UnavailableError."""
+    try:
+        train_taste(settings, ledger, _texts(settings, ledger, generation))
+    except UnavailableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, out of memory above all, the index is sound without
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _sampled_mean(
@@ -159,8 +215,7 @@ def _sampled_mean(
         return None  # nothing need be embedded to know that
     mean, done = _Mean(generation.dimensions), 0
     for some in chunks(documents, settings.batch_items):
-        vectors, _ = embedded(ledger, encoders, generation.fingerprint, some, keep_every=settings.batch_items)
-        mean.add(some, vectors)
+        mean.add(some, _vectors(settings, ledger, encoders, generation, some))
         done += len(some)
         tell("embedding", done, len(documents))
     return mean.value()

@@ -24,6 +24,8 @@ class Failed:
     """What a process sends in place of its outcome, or is found to have come to without a word."""
 
     reason: str
+    away: bool = False  # a dependency did not answer: the same may succeed later
+    lost: bool = False  # it ended without a word
 
 
 class Child(Generic[Outcome]):
@@ -51,7 +53,8 @@ class Child(Generic[Outcome]):
         except EOFError:
             self._process.join()
             self.stop()
-            return Failed(reason=f"the {self._what} process ended with exit code {self._process.exitcode}")
+            reason = f"the {self._what} process ended with exit code {self._process.exitcode}"
+            return Failed(reason=reason, lost=True)
         return None
 
     def stop(self, grace: float = 0.0) -> None:

@@ -6,7 +6,8 @@ that no text is embedded twice.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -54,10 +55,12 @@ def embedded(
     documents: Sequence[Document],
     *,
     keep_every: int = KEEP_EVERY,
+    trying: Callable[[Sequence[Document]], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[dict[str, Vectors], dict[str, str]]:
     """Vectors by content hash, and reasons by content hash for those that cannot be embedded.
 
-    Remembered vectors come first; the rest is embedded, each text once, and remembered.
+    Remembered vectors come first; the rest is embedded, each text once, and remembered. Every call of the encoder is
+    made within `trying`, so that somebody can count what ends the process.
     """
     known = ledger.placements.vectors(fingerprint, [d.content_hash for d in documents])
     unknown = {d.content_hash: d for d in documents if d.content_hash not in known}
@@ -65,7 +68,9 @@ def embedded(
     # By and by, so that what was embedded before a worker is lost need not be embedded again; texts of about one length
     # together, as the encoder is quicker with them.
     for some in chunks(sorted(unknown.values(), key=lambda d: len(d.text)), keep_every):
-        vectors, refused = embed_each(encoders.get(fingerprint), some)
+        encoder = encoders.get(fingerprint)
+        with trying(some):
+            vectors, refused = embed_each(encoder, some)
         ledger.placements.keep_vectors(fingerprint, vectors)
         known |= vectors
         failed |= refused

@@ -39,6 +39,13 @@ class Reconciled:
     set_aside: int = 0
 
 
+def batch_size(attempts: int, full: int) -> int:
+    """Items per message or call, after so many lost attempts: full twice, then its square root, then each alone."""
+    if attempts < MAX_ATTEMPTS - 2:
+        return full
+    return max(1, round(full**0.5)) if attempts < MAX_ATTEMPTS - 1 else 1
+
+
 class Reconciler:
     """Reconciles items in every generation that receives writes. Thread-safe."""
 

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
@@ -18,6 +19,7 @@ from ingest.encoder.library import EncoderLibrary
 from ingest.errors import AkinError, ConflictError, SupersededError, UnavailableError
 from ingest.gate import Evaluate, judge
 from ingest.index.protocol import Index
+from ingest.reconcile import RETRY_SECONDS
 from ingest.settings import Settings
 from ingest.store.generations import SETTLED, NewGeneration
 from ingest.store.leases import Fence
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 GROWTH_THAT_REBUILDS = 2.0
 MUCH = 1_000  # pending items
 LOOK_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 300.0  # between two builds that found a dependency away
+MOST_LOSSES = 16  # of one generation's builds: four items at four losses each, and more is not the items' fault
 RETRY_REBUILD = timedelta(hours=1)
 ROLLED_BACK = "rolled back meanwhile"
 
@@ -56,6 +60,8 @@ class Reindexer:
         self._switching = threading.Lock()
         self._child: Child[Built] | None = None
         self._child_builds = ""
+        self._losses = self._waits = 0  # of the builds of that generation
+        self._build_at = 0.0
         self._look_at = 0.0
         self.progress: BuildProgress | None = None
 
@@ -154,7 +160,10 @@ class Reindexer:
     def close(self) -> None:
         """Stop a build that is under way; it starts again when akin does."""
         with self._lock:
-            self._stop_child()
+            if self._child is not None:
+                self._stop_child()
+                with suppress(UnavailableError):  # that it was stopped is no fault of what it was embedding
+                    self._ledger.generations.forget_attempts(self._child_builds)
 
     def _stop_child(self) -> None:
         if self._child is not None:
@@ -172,6 +181,10 @@ class Reindexer:
 
     def _build(self, generation: Generation, fence: Fence | None) -> None:
         if self._child is None:
+            if self._child_builds != generation.name:
+                self._losses, self._waits, self._build_at = 0, 0, 0.0
+            if time.monotonic() < self._build_at:
+                return
             self._ledger.placements.forget(generation.name)
             self._child_builds = generation.name
             self._child = Child("build", Built, build_in_child, self._settings, generation.name)
@@ -181,14 +194,28 @@ class Reindexer:
             return
         self._child = self.progress = None
         if isinstance(outcome, Failed):
-            self._end(generation, GenerationState.FAILED, {"reason": outcome.reason}, fence)
+            self._build_again_or_end(generation, outcome, fence)
             return
+        if outcome.untrained:
+            logger.error("taste not trained", extra={"reason": outcome.untrained})
         self._index.open(generation.name)
         say_left_out(generation, outcome.left_out)
         missed = self._ledger.generations.catch_up(
             generation.name, mean=outcome.mean, items=outcome.items, job_id=generation.name, fence=fence
         )
         logger.info("generation built", extra={"generation": generation.name, "items": outcome.items, "missed": missed})
+
+    def _build_again_or_end(self, generation: Generation, failed: Failed, fence: Fence | None) -> None:
+        """Begin once more where a dependency was away, or where a text may be what ended the process; else end it."""
+        if failed.away:
+            self._build_at = time.monotonic() + min(LONGEST_WAIT_SECONDS, RETRY_SECONDS * 2.0**self._waits)
+            self._waits += 1
+            raise UnavailableError(failed.reason)
+        if failed.lost and self._losses < MOST_LOSSES and self._ledger.generations.attempts(generation.name):
+            self._losses += 1
+            logger.warning("build begun again", extra={"generation": generation.name, "reason": failed.reason})
+            return
+        self._end(generation, GenerationState.FAILED, {"reason": failed.reason}, fence)
 
     def _heard(self, progress: BuildProgress) -> None:
         self.progress = progress

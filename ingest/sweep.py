@@ -2,7 +2,7 @@
 
 from ingest.chunks import chunks
 from ingest.queue import Queue
-from ingest.reconcile import MAX_ATTEMPTS
+from ingest.reconcile import batch_size
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 
@@ -30,10 +30,3 @@ def sweep(settings: Settings, ledger: Ledger, queue: Queue) -> int:
             if not queue.wake(batch):
                 ledger.pending.make_due(batch, due_in=AWAY_SECONDS)
     return len(due)
-
-
-def batch_size(attempts: int, full: int) -> int:
-    """Items per message after so many lost attempts: full twice, then its square root, then each alone."""
-    if attempts < MAX_ATTEMPTS - 2:
-        return full
-    return max(1, round(full**0.5)) if attempts < MAX_ATTEMPTS - 1 else 1

@@ -1,6 +1,7 @@
 """Generations, and the one pointer that says which of them is live."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ingest.store.pending import PendingStore
 from ingest.store.records import Generation, GenerationState
 from ingest.store.tables import generations, pending, placements
 
+_ATTEMPTS = "attempts"
 SETTLED = (GenerationState.RETIRED, GenerationState.REFUSED, GenerationState.FAILED)
 _UNDER_WAY = (GenerationState.BUILDING, GenerationState.CATCHING_UP)
 _MAY_GO_LIVE = (GenerationState.CATCHING_UP, GenerationState.RETIRED, GenerationState.LIVE)
@@ -98,6 +100,7 @@ class GenerationStore:
             check_fence(connection, fence)
             values = {
                 "state": GenerationState.CATCHING_UP,
+                "report": "{}",
                 "mean": None if mean is None else mean.astype("<f4").tobytes(),
                 "items": items,
             }
@@ -105,6 +108,25 @@ class GenerationStore:
             if connection.execute(update(generations).where(building).values(values)).rowcount != 1:
                 raise ConflictError(f"generation {name} is not being built any more")
             return self._pending.add_missing(connection, name, job_id=job_id)
+
+    def attempts(self, name: str) -> dict[str, int]:
+        """How often a build was lost while it embedded a text, by content hash; nothing of what went well."""
+        found: dict[str, int] = self.get(name).report.get(_ATTEMPTS, {})
+        return found
+
+    def count_attempts(self, name: str, content_hashes: Iterable[str]) -> None:
+        """Count one attempt for each, before it is made, so that a crash counts."""
+        with self._database.write() as connection:
+            counted = Counter(self._attempts(connection, name))
+            counted.update(content_hashes)
+            self._note_attempts(connection, name, counted)
+
+    def forget_attempts(self, name: str, content_hashes: Collection[str] | None = None) -> None:
+        """They ended well, or at least not the process (None: all of them)."""
+        with self._database.write() as connection:
+            left = self._attempts(connection, name) if content_hashes is not None else {}
+            gone = frozenset(content_hashes or ())
+            self._note_attempts(connection, name, {key: n for key, n in left.items() if key not in gone})
 
     def missing(self, name: str, *, job_id: str) -> int:
         """Make pending what does not stand in the generation as it should; returns how much that is."""
@@ -186,6 +208,17 @@ class GenerationStore:
             if gone:
                 connection.execute(delete(placements).where(placements.c.generation == name))
         return gone
+
+    def _attempts(self, connection: Connection, name: str) -> dict[str, int]:
+        row = select(generations.c.report).where(generations.c.name == name).with_for_update()
+        found: dict[str, int] = orjson.loads(connection.execute(row).scalar() or "{}").get(_ATTEMPTS, {})
+        return found
+
+    def _note_attempts(self, connection: Connection, name: str, attempts: Mapping[str, int]) -> None:
+        # In the report, as nothing else is reported of a build, and what it came to takes its place.
+        building = (generations.c.name == name) & (generations.c.state == GenerationState.BUILDING)
+        report = orjson.dumps({_ATTEMPTS: dict(attempts)} if attempts else {}).decode()
+        connection.execute(update(generations).where(building).values(report=report))
 
     def _refuse_under_way(self, connection: Connection, other_than: str, reason: str) -> None:
         under_way = generations.c.state.in_(_UNDER_WAY) & (generations.c.name != other_than)

@@ -1,6 +1,6 @@
 """What still has to be reconciled, who is at it, and what was set aside."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,6 +206,20 @@ class PendingStore:
                 self._database.upsert(connection, set_aside, rows)
                 mine = pending.c.item_id.in_([row["item_id"] for row in rows]) & (pending.c.lease == claim.lease)
                 connection.execute(delete(pending).where(mine))
+
+    def put_built_aside(self, versions: Mapping[str, int], *, job_id: str, reason: str, attempts: int) -> list[str]:
+        """Set aside what a build was lost with, unless it changed since; returns which that are."""
+        with self._database.write() as connection:
+            stamp = connection.execute(select(now())).scalar_one()
+            same: list[str] = []
+            for some in chunks(list(versions)):
+                query = select(items.c.item_id, items.c.version).where(items.c.item_id.in_(some))
+                found = connection.execute(query.where(items.c.deleted_at.is_(None)))
+                same += [row.item_id for row in found if row.version == versions[row.item_id]]
+            common = {"job_id": job_id, "reason": reason, "attempts": attempts, "set_aside_at": stamp}
+            rows = [{"item_id": item_id, "version": versions[item_id], **common} for item_id in same]
+            self._database.upsert(connection, set_aside, rows)
+        return same
 
     def set_aside(self, limit: int = 100) -> list[SetAside]:
         """What was set aside, newest first."""

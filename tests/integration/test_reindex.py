@@ -13,6 +13,7 @@ from generations_by_hand import Akin, WorkingQueue, akin, hand_driven, item, set
 
 from ingest.catalogue import open_catalogue
 from ingest.documents import centred, document
+from ingest.encoder.library import EncoderLibrary
 from ingest.index.filter_parser import parse_filter
 from ingest.index.protocol import CollectionSpec, NoWordsError, Query
 from ingest.items import AttributeType, Item
@@ -20,6 +21,7 @@ from ingest.settings import Settings
 from ingest.store.records import GenerationState
 from ingest.submit import submit_items
 from ingest.words import query_words
+from tests.artifacts import default_artifact
 from tests.fakes import HashingEncoder, installation
 
 __all__ = ["akin", "settings"]
@@ -171,6 +173,53 @@ def test_a_killed_build_fails_with_a_reason_and_the_live_generation_serves_on(ak
     assert len(akin.ids()) == 60
     assert not akin.reindexer.rebuild_is_due()  # it would most likely fail again: a person or the night decides
     assert akin.reindex().state is GenerationState.LIVE
+
+
+def test_a_build_that_was_lost_while_it_embedded_is_begun_again(akin: Akin) -> None:
+    begun = akin.reindexer.request()
+    akin.reindexer.advance()
+    child = akin.reindexer._child
+    assert child is not None
+    assert child._process.pid is not None
+    akin.ledger.generations.count_attempts(begun.name, ["a text that is being embedded"])
+
+    os.kill(child._process.pid, signal.SIGKILL)
+    akin.finish()
+
+    assert akin.live.name == begun.name
+    assert "attempts" not in akin.live.report
+
+
+def test_a_build_waits_for_a_dependency_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with installation(tmp_path) as made:
+        # given a Qdrant server that does not answer when the nightly generation is built
+        right = made.settings
+        elsewhere = {"qdrant_url": "http://127.0.0.1:1", "qdrant_write_seconds": 0.2, "encoder": default_artifact()}
+        made.settings = right.model_copy(update=elsewhere)
+        made.index = ServerlessIndex()
+        encoders = EncoderLibrary(tmp_path)
+        made.encoders = encoders
+        with hand_driven(made) as akin:
+            begun = akin.reindexer.request_nightly()
+            assert begun is not None
+            until = time.monotonic() + 60
+            while "reindex waits" not in caplog.messages and time.monotonic() < until:
+                akin.reindexer.advance()
+                time.sleep(0.05)
+
+            # then it is not over: the same generation is built once that is there again
+            assert "reindex waits" in caplog.messages
+            assert akin.ledger.generations.get(begun.name).state is GenerationState.BUILDING
+            akin.reindexer.advance()
+            assert akin.reindexer._child is None  # not at once
+            akin.reindexer._build_at = 0.0
+            akin.reindexer.advance()
+            assert akin.reindexer._child is not None
+        encoders.close()
+
+
+class ServerlessIndex:
+    """Nothing is asked of it."""
 
 
 def test_a_build_that_cannot_embed_fails_with_the_reason(akin: Akin) -> None:

@@ -55,7 +55,9 @@ def test_the_reason_of_a_failure_is_its_outcome() -> None:
 
 
 def test_a_process_that_ends_without_a_word_has_failed() -> None:
-    assert outcome_of(Child("dying", Counted, die)) == Failed(reason="the dying process ended with exit code 3")
+    reason = "the dying process ended with exit code 3"
+
+    assert outcome_of(Child("dying", Counted, die)) == Failed(reason=reason, lost=True)
 
 
 def test_one_that_is_not_wanted_any_more_is_ended() -> None:

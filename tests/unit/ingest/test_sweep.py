@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ingest.items import Item
+from ingest.reconcile import batch_size
 from ingest.submit import submit_items
-from ingest.sweep import AWAY_SECONDS, MESSAGES_WAITING, batch_size, sweep
+from ingest.sweep import AWAY_SECONDS, MESSAGES_WAITING, sweep
 from tests.fakes import Installation, RecordingQueue, installation
 
 
