@@ -47,6 +47,7 @@ app = typer.Typer(
     "Commands work beside a running `akin up` on the same AKIN_HOME, and without one.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # else a docstring's line ends are those of the terminal
     pretty_exceptions_enable=False,
 )
 

@@ -18,7 +18,7 @@ Scores = NDArray[np.float64]
 class BlendWeights:
     """What text and recent popularity count: beside the taste score, and in `interests` beside the text score.
 
-    Popularity is recent by `half_life_days`: an event counts half so many days before the present (`present_rank`).
+    Popularity is recent by `half_life_days`: an event counts half so many days before the present (`present_time`).
     """
 
     text: float = 0.08
@@ -68,12 +68,18 @@ def text_scores(items: NDArray[np.floating], history: NDArray[np.floating], weig
 
 
 def present_rank(events: int) -> int:
-    """Which of so many positive events, counted from the newest, tells what time it is where age counts.
-
-    The hundredth part, at most of MOST_RANKED. By the newest alone, one event after a pause (the first click after a
-    history was imported) would make everything before it old, and its own item the most popular by far.
-    """
+    """Which of so many positive events, counted from the newest, `present_time` goes by: the hundredth part."""
     return min(max(events, 100), MOST_RANKED) // 100
+
+
+def present_time(newest: float, ranked: float, twice: float) -> float:
+    """What time it is where age counts, from the newest positive event and those at `present_rank` and twice that.
+
+    As long after the one as it is after the other, and not after the newest: in a steady stream that is the newest. By
+    the newest alone, one event after a pause (the first click after a history was imported) would make everything
+    before it old, and its own item the most popular by far.
+    """
+    return min(newest, 2 * ranked - twice)
 
 
 def priors(counts: Mapping[str, float]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.home import check_made
+from ingest.sentences import count_of
 from ingest.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -45,4 +46,5 @@ def say_what_was_not_taken(*reports: "FileReport") -> None:
             names = ", ".join(report.ignored_columns)
             typer.echo(f"nothing was taken of these columns of {report.file}: {names}; --map takes them", err=True)
         if report.rejected:
-            typer.echo(f"{report.rejected} rows of {report.file} were refused: see {report.rejects_file}", err=True)
+            rows = count_of(report.rejected, "row")
+            typer.echo(f"refused {rows} of {report.file}: see {report.rejects_file}", err=True)

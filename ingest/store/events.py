@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, distinct, exists, func, literal, s
 
 from ingest.chunks import chunks
 from ingest.events import Event
-from ingest.scoring import MOST_RANKED, present_rank
+from ingest.scoring import MOST_RANKED, present_rank, present_time
 from ingest.store.database import Database, microseconds, moment
 from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
@@ -195,7 +195,7 @@ class EventStore:
             yield history[-most:]
 
     def present(self, positive_types: Collection[str]) -> datetime | None:
-        """What time it is where age counts (`present_rank`); None where that is an event without a time."""
+        """What time it is where age counts (`present_time`); None where that is an event without a time."""
         with self._database.read() as connection:
             found = _present(connection, positive_types)
         return moment(found) if found else None
@@ -227,8 +227,11 @@ def _present(connection: Connection, positive_types: Collection[str]) -> int:
     positive = events.c.type.in_(list(positive_types))
     some = select(literal(1)).where(positive).limit(MOST_RANKED).subquery()
     rank = present_rank(connection.execute(select(func.count()).select_from(some)).scalar_one())
-    query = select(events.c.order_at).where(positive).order_by(events.c.order_at.desc()).limit(1).offset(rank - 1)
-    return connection.execute(query).scalar() or 0
+    newest_first = select(events.c.order_at).where(positive).order_by(events.c.order_at.desc()).limit(1)
+    newest, ranked, twice = (
+        connection.execute(newest_first.offset(place - 1)).scalar() or 0 for place in (1, rank, 2 * rank)
+    )
+    return int(present_time(newest, ranked, twice)) if ranked and twice else ranked
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from ingest.events import Event
-from ingest.scoring import Scores, popularity, present_rank
+from ingest.scoring import Scores, popularity, present_rank, present_time
 from ingest.settings import Settings
 from ingest.weights import SECONDS_PER_DAY, event_weights
 
@@ -112,5 +112,9 @@ def _ages(times: Scores) -> Scores:
     if not len(times):
         return times
     rank = present_rank(len(times))
-    present = np.partition(times, -rank)[-rank]
-    return np.maximum(present - times, 0.0) if np.isfinite(present) else np.zeros_like(times)
+    newest_first = np.sort(times)[::-1]
+    newest, ranked, twice = newest_first[0], newest_first[rank - 1], newest_first[min(2 * rank, len(times)) - 1]
+    if not np.isfinite(ranked):
+        return np.zeros_like(times)
+    present = present_time(newest, ranked, twice) if np.isfinite(twice) else ranked
+    return np.maximum(present - times, 0.0)

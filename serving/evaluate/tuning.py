@@ -8,13 +8,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 
 from ingest.encoder.protocol import Vectors
 from ingest.events import Event
-from ingest.scoring import BlendWeights, present_rank
+from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
 from ingest.taste.blending import blended, by_interests, learn, learn_blend
 from ingest.taste.cuts import SHARE, Cut
@@ -188,8 +188,11 @@ def _key(changes: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 def _present(events: Sequence[Event], settings: Settings) -> datetime | None:
     """As `EventStore.present` tells it."""
     liked = [event for event in events if event.type in liked_types(settings)]
-    times, rank = sorted(_times(liked)), present_rank(len(liked))
-    return times[-rank] if rank <= len(times) else None
+    times, rank = sorted(_times(liked), reverse=True), present_rank(len(liked))
+    if rank > len(times):
+        return None
+    told = [time.timestamp() for time in (times[0], times[rank - 1], times[min(2 * rank, len(times)) - 1])]
+    return datetime.fromtimestamp(present_time(*told), UTC)
 
 
 def _since(events: Sequence[Event]) -> datetime | None:

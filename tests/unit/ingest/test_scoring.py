@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.scoring import BlendWeights, all_fixed, priors, text_parts, text_scores
+from ingest.scoring import BlendWeights, all_fixed, present_rank, present_time, priors, text_parts, text_scores
 from ingest.settings import Settings
 
 
@@ -46,3 +46,18 @@ def test_what_the_settings_say_wins_over_what_was_learned():
     assert learned.under(fixed) == BlendWeights(text=0.2, prior=0.0, interests_prior=0.4, half_life_days=3)
     assert not all_fixed(fixed)
     assert all_fixed(Settings(blend_text=0, blend_prior=0, interests_prior=0, prior_half_life_days=1))
+
+
+def told(times):
+    newest_first, rank = sorted(times, reverse=True), present_rank(len(times))
+    return present_time(newest_first[0], newest_first[rank - 1], newest_first[2 * rank - 1])
+
+
+@given(st.integers(2, 3_000), st.integers(1, 1_000_000))
+def test_in_a_steady_stream_the_newest_event_tells_the_time(count, pace):
+    assert told([n * pace for n in range(count)]) == (count - 1) * pace
+
+
+@given(st.integers(1, 20), st.integers(0, 10**9))
+def test_some_events_after_a_pause_do_not(late, pause):
+    assert told([*range(4_000), *[4_000 + pause + n for n in range(late)]]) <= 4_050
