@@ -97,7 +97,9 @@ def search(settings: Settings, ledger: Ledger, needles: Sequence[Needle]) -> Sea
     traces: list[Trace] = []
     ledger_file = ledger.file
     if ledger_file is None:
-        not_searched.append("PostgreSQL's own files: rows are gone; `VACUUM` has run, its log expires by its own rules")
+        not_searched.append(
+            "PostgreSQL's own files: rows are gone, `VACUUM` runs within the hour, the log by its own rules"
+        )
     else:
         in_ledger = [needle for needle in long_enough if needle.ledger]
         left = ledger.residue([needle.content for needle in in_ledger])
