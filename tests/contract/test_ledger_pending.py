@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ import sqlalchemy
 from ledger_fixtures import all_at_once, begin, delete, due, item, placement, write
 from sqlalchemy.dialects import postgresql
 
-from ingest.store.ledger import Ledger
-from ingest.store.pending import in_turn
+from ingest.store.ledger import Ledger, open_ledger
+from ingest.store.pending import _REMOVALS, in_turn
 from ingest.store.tables import pending
 
 # --- Pending ----------------------------------------------------------------------------------------------------------
@@ -192,6 +193,14 @@ def test_a_deletion_that_was_set_aside_is_still_one_that_no_answer_may_show(ledg
     ledger.pending.put_aside(claim, {"a": "the index refuses it", "b": "it cannot be embedded"})
 
     assert ledger.pending.removals() == {"a"}
+
+
+def test_every_answer_asks_for_deletions_without_reading_every_item(tmp_path: Path) -> None:
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger, ledger._database.read() as connection:
+        query = _REMOVALS._statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+
+    assert not [step for step in plan if step.startswith("SCAN items")], plan
 
 
 @pytest.mark.parametrize("change", ["write", "delete"])
