@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -78,7 +79,8 @@ class Popularity:
 def listed_hits(ledger: Ledger, view: View, ranking: Sequence[Hit], selection: Selection) -> Shown:
     """The first of a ranking that pass the selection, best first, and the items as the ledger has them now."""
     least = -1.0 if selection.min_score is None else selection.min_score
-    allowed = [hit for hit in ranking if hit.score >= least and hit.item_id not in selection.exclude_ids]
+    # One after another: of thousands only the first are wanted.
+    allowed = (hit for hit in ranking if hit.score >= least and hit.item_id not in selection.exclude_ids)
     found: list[Hit] = []
     stored: dict[str, StoredItem] = {}
     for pool in _growing_pools(allowed, selection.limit + SPARE):
@@ -102,9 +104,7 @@ def catalogue_hits(ledger: Ledger, view: View, selection: Selection) -> Shown:
     return [Hit(item_id=hit.item_id, score=0.0) for hit in hits], stored
 
 
-def _growing_pools(hits: Sequence[Hit], size: int) -> Iterator[Sequence[Hit]]:
-    start = 0
-    while start < len(hits):
-        yield hits[start : start + size]
-        start += size
+def _growing_pools(hits: Iterator[Hit], size: int) -> Iterator[Sequence[Hit]]:
+    while pool := list(islice(hits, size)):
+        yield pool
         size *= 2  # the harder the filter, the fewer rounds
