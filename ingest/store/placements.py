@@ -1,7 +1,8 @@
 """Which version of which item stands in which generation, and the vectors that have been paid for already."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, delete, exists, func, or_, select, update
@@ -87,16 +88,9 @@ class PlacementStore:
             for some in chunks(sorted(read.keys() - unfinished - doubtful)):
                 done = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
                 connection.execute(delete(pending).where(pending.c.item_id.in_(done)))
-            for some in chunks(sorted(unfinished)):
-                again = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
-                values = {"leased_until": 0, "lease": None, "due_at": 0}
-                connection.execute(update(pending).where(pending.c.item_id.in_(again)).values(values))
-            for some in chunks(sorted(doubtful)):
-                later = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
-                due_at = now() + int(look_again_in * MICROSECONDS)
-                # It was done, so no attempt is held against it.
-                given_back = {"leased_until": 0, "lease": None, "due_at": due_at, "attempts": 0}
-                connection.execute(update(pending).where(pending.c.item_id.in_(later)).values(given_back))
+            _give_back(connection, unfinished, lease, due_at=0)
+            # They were done, so no attempt is held against them.
+            _give_back(connection, doubtful, lease, due_at=now() + int(look_again_in * MICROSECONDS), attempts=0)
             # Past the end of our lease somebody else may have struck them off, before we overwrote what he placed.
             # Their job went with the row and counts them as done; the lease stands in for it, as one nobody asks for.
             self._pending.ensure(connection, sorted(moved_on), job_id=lease)
@@ -151,6 +145,14 @@ class PlacementStore:
         old = vectors.c.fingerprint.not_in(select(generations.c.fingerprint))
         with self._database.write() as connection:
             return connection.execute(delete(vectors).where(or_(nowhere, old))).rowcount
+
+
+def _give_back(connection: Connection, item_ids: Collection[str], lease: str, **values: Any) -> None:
+    """Let others have what this lease still holds of the items."""
+    for some in chunks(sorted(item_ids)):
+        held = in_turn(pending.c.item_id.in_(some), pending.c.lease == lease)
+        row = {"leased_until": 0, "lease": None, **values}
+        connection.execute(update(pending).where(pending.c.item_id.in_(held)).values(row))
 
 
 def _row(placement: Placement, *, unknown: bool) -> dict[str, str | int | bool | None]:

@@ -85,11 +85,9 @@ def evaluate(
             build_generation(catalogue, bars)
         untrained = what_is_missing(catalogue.settings, catalogue.ledger, list(texts))
         lists = {name: _ask_akin(catalogue, trial, name, asked[name], bars) for name in asked if name in chosen}
-        notes: dict[str, str] = {}
-        for name in fits:
-            if name in chosen:
-                lists[name], notes[name] = _ask_baseline(name, fits[name], trial, bars)
-        results = _judged(catalogue, trial, lists, notes, bars)
+        beside = {name: _ask_baseline(name, fits[name], trial, bars) for name in fits if name in chosen}
+        lists |= {name: found for name, (found, _) in beside.items()}
+        results = _judged(catalogue, trial, lists, {name: note for name, (_, note) in beside.items()}, bars)
         learned = catalogue.ledger.learned.blend().under(catalogue.settings)
     return Report(
         split=split.kind,
