@@ -21,7 +21,7 @@ class BlendWeights:
     Popularity is recent by `half_life_days`: an event counts half so many days before the present (`present_time`).
     """
 
-    text: float = 0.08
+    text: float = 0.04
     prior: float = 0.0
     interests_prior: float = 0.0
     half_life_days: float = 14.0

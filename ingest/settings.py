@@ -132,7 +132,15 @@ class Settings(BaseSettings):
     taste_least_users: int = Field(
         100, ge=1, description="Users with events on two or more items before anything is learned from them."
     )
-    taste_ridge: float = Field(5.0, gt=0, description="Ridge penalty of EASE, in mean item popularities.")
+    taste_ridge: float = Field(
+        5.0, gt=0, description="Ridge penalty of EASE for an item without events, in mean item popularities."
+    )
+    taste_ridge_growth: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="How the ridge grows with an item's popularity: 0 not at all, as in plain EASE, 1 in proportion.",
+    )
     taste_text_share: float = Field(
         0.1, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
     )

@@ -90,15 +90,19 @@ def by_interests(parts: Parts, weights: BlendWeights) -> Scores:
 def better(
     samples: Sequence[Sequence[Parts]], present: BlendWeights, grid: Sequence[BlendWeights], score: Score
 ) -> BlendWeights:
-    """The best of the grid when it is better than the present weights by more than chance, else those."""
+    """The best of the grid when it is better than the present weights by more than chance, else those.
+
+    Best is the harmonic mean over the cuts: what answers one question well and the other badly is not chosen for it.
+    """
     tried = [present, *(weights for weights in grid if weights != present)]
-    means, errors = np.zeros(len(tried)), np.zeros(len(tried))
+    means, ahead, errors = [], np.zeros(len(tried)), np.zeros(len(tried))
     for sample in samples:
         gains = np.array([parts.gains(np.stack([score(parts, weights) for weights in tried])) for parts in sample])
         # In units of the best mean, so that the cut that is harder to guess counts as much as the other.
         gains /= max(float(gains.mean(axis=0).max()), 1e-12)
-        ahead = gains - gains[:, :1]
-        means += ahead.mean(axis=0) / len(samples)
-        errors += ahead.var(axis=0, ddof=1) / len(ahead) / len(samples) ** 2
-    best = int(np.argmax(means))
-    return tried[best] if means[best] > SURE * np.sqrt(errors[best]) else present
+        means.append(gains.mean(axis=0))
+        more = gains - gains[:, :1]
+        ahead += more.mean(axis=0) / len(samples)
+        errors += more.var(axis=0, ddof=1) / len(more) / len(samples) ** 2
+    best = int(np.argmin(np.sum(1.0 / np.maximum(means, 1e-12), axis=0)))
+    return tried[best] if ahead[best] > SURE * np.sqrt(errors[best]) else present

@@ -17,7 +17,7 @@ from ingest.scoring import Scores, popularity, present_rank, present_time
 from ingest.settings import Settings
 from ingest.weights import SECONDS_PER_DAY, event_weights
 
-SAMPLE = 400
+SAMPLE = 1_000
 SHARE = 0.2  # of the positive events is held out
 _LEAST_LIKED = 5
 

@@ -1,8 +1,10 @@
 """EASE, the linear item-item model in closed form, with text joined to what users have in common.
 
-`B = I - P / diag(P)`, `P = (G + lambda I)^-1` (Steck, Embarrassingly Shallow Autoencoders, WWW 2019). Here
+`B = I - P / diag(P)`, `P = (G + L)^-1`, L diagonal (Steck, Embarrassingly Shallow Autoencoders, WWW 2019). Here
 `G = X'X + gamma T T'` with unit text vectors T, centred on their mean, so that an item with few or no events gets the
-weights of items that read alike.
+weights of items that read alike. The ridge grows with an item's popularity, as it does where training leaves entries
+out at random (Steck, Autoencoders that don't overfit towards the identity, NeurIPS 2020), but more slowly: see
+docs/decisions/0028.
 """
 
 import numpy as np
@@ -16,34 +18,33 @@ from ingest.taste.strongest import Strongest, stacked, strongest
 _BLOCK = 512  # rows at a time: 41 MB of float32 at 20,000 items
 
 
-def ease(matrix: Matrix, text: Vectors, *, ridge: float, text_share: float, k: int) -> Strongest:
+def ease(matrix: Matrix, text: Vectors, *, ridge: float, ridge_growth: float, text_share: float, k: int) -> Strongest:
     """Row i holds the k strongest weights that point at item i, itself left out.
 
-    `matrix` is `(users, items)`, `text` `(items, d) float32` with zero rows where there is no vector. lambda and gamma
-    are `ridge` and `text_share` times the mean squared length of the columns that have entries, so that the same
-    settings fit sparse and dense catalogues. Memory: `4 n^2` bytes over n items, or, where users are few, three times
-    `4 m n` with m users and text dimensions together.
+    `matrix` is `(users, items)`, `text` `(items, d) float32` with zero rows where there is no vector. The ridge of an
+    item is `ridge * m * (1 + c / m) ^ ridge_growth` with c the squared length of its column, and gamma is
+    `text_share * m`; m is the mean c of the columns that have entries, so that the same settings fit sparse and dense
+    catalogues. Memory: `4 n^2` bytes over n items, or, where users are few, three times `4 m n` with m users and text
+    dimensions together.
     """
-    scale = _scale(matrix)
+    squares = np.asarray(matrix.power(2).sum(axis=0), dtype=np.float64).ravel()
+    mean = float(squares.sum() / max(1, np.count_nonzero(squares)))
+    ridges = ridge * mean * (1.0 + squares / mean) ** ridge_growth
     rows = matrix.shape[0] + text.shape[1]
     if 2 * rows <= matrix.shape[1]:
-        return _by_users(matrix, text, ridge * scale, text_share * scale, k)
-    return _by_items(matrix, text, ridge * scale, text_share * scale, k)
+        return _by_users(matrix, text, ridges, text_share * mean, k)
+    return _by_items(matrix, text, ridges, text_share * mean, k)
 
 
-def _scale(matrix: Matrix) -> float:
-    squares = np.asarray(matrix.power(2).sum(axis=0), dtype=np.float64).ravel()
-    return float(squares.sum() / max(1, np.count_nonzero(squares)))
-
-
-def _by_users(matrix: Matrix, text: Vectors, lambda_: float, gamma: float, k: int) -> Strongest:
+def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float, k: int) -> Strongest:
     """The same by Woodbury's identity: what is inverted is as large as users and text dimensions, not as items.
 
-    With `A = [X; sqrt(gamma) T']`: `P = (I - A' W) / lambda`, `W = (A A' + lambda I)^-1 A`, and lambda cancels in B.
+    With `A = [X; sqrt(gamma) T'] L^-1/2`: `P = L^-1/2 (I - A' W) L^-1/2`, `W = (A A' + I)^-1 A`.
     """
-    a = np.vstack([matrix.toarray(), np.float32(np.sqrt(gamma)) * text.T])
+    roots = np.sqrt(ridges).astype(np.float32)
+    a = np.vstack([matrix.toarray(), np.float32(np.sqrt(gamma)) * text.T]) / roots
     gram = (a @ a.T).astype(np.float64)
-    gram[np.diag_indices_from(gram)] += lambda_
+    gram[np.diag_indices_from(gram)] += 1.0
     factor = linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     w = np.empty_like(a)
     for block in _blocks(a.shape[1]):
@@ -51,13 +52,13 @@ def _by_users(matrix: Matrix, text: Vectors, lambda_: float, gamma: float, k: in
     diagonal = 1.0 - np.einsum("mi,mi->i", a, w)
     found = []
     for block in _blocks(a.shape[1]):
-        weights = (a[:, block].T @ w) / diagonal[block, np.newaxis]
+        weights = (a[:, block].T @ w) * (roots[block] / diagonal[block])[:, np.newaxis] / roots
         found.append(strongest(_without_itself(weights, block.start), k))
     return stacked(found)
 
 
-def _by_items(matrix: Matrix, text: Vectors, lambda_: float, gamma: float, k: int) -> Strongest:
-    inverse = _inverse(_gram(matrix, text, gamma), lambda_)
+def _by_items(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float, k: int) -> Strongest:
+    inverse = _inverse(_gram(matrix, text, gamma), ridges)
     diagonal = np.diag(inverse).copy()
     found = []
     for block in _blocks(inverse.shape[0]):
@@ -76,9 +77,9 @@ def _gram(matrix: Matrix, text: Vectors, gamma: float) -> Vectors:
     return gram
 
 
-def _inverse(gram: Vectors, lambda_: float) -> Vectors:
-    """`(gram + lambda I)^-1`, in the memory of `gram`."""
-    gram[np.diag_indices_from(gram)] += np.float32(lambda_)
+def _inverse(gram: Vectors, ridges: NDArray[np.float64]) -> Vectors:
+    """`(gram + L)^-1` with the ridges on the diagonal of L, in the memory of `gram`."""
+    gram[np.diag_indices_from(gram)] += ridges.astype(np.float32)
     factor, _ = linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     for block in _blocks(inverse.shape[0]):  # LAPACK fills one triangle only

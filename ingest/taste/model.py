@@ -57,6 +57,7 @@ def train(interactions: Interactions, texts: Texts, settings: Settings) -> Taste
             interactions.matrix,
             texts.vectors,
             ridge=settings.taste_ridge,
+            ridge_growth=settings.taste_ridge_growth,
             text_share=settings.taste_text_share,
             k=k,
         )

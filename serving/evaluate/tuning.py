@@ -31,6 +31,7 @@ from serving.evaluate.split import Split
 # One setting after another, the best value of each kept; the present value is always tried first.
 SEARCHED: Mapping[str, tuple[float, ...]] = {
     "taste_ridge": (1.0, 2.0, 5.0, 10.0, 20.0),
+    "taste_ridge_growth": (0.0, 0.4, 0.7, 1.0),
     "taste_text_share": (0.0, 0.1, 0.5, 2.0),
     "half_life_days": (15.0, 60.0, 180.0, 1000.0),
     "taste_neighbours": (25, 50, 100, 200),

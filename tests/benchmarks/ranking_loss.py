@@ -71,7 +71,14 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     ).matrix
     texts = Texts(text)
     unit, rarity = texts.vectors, texts.rarity
-    trained = ease(matrix, unit, ridge=settings.taste_ridge, text_share=settings.taste_text_share, k=n - 1)
+    trained = ease(
+        matrix,
+        unit,
+        ridge=settings.taste_ridge,
+        ridge_growth=settings.taste_ridge_growth,
+        text_share=settings.taste_text_share,
+        k=n - 1,
+    )
     dense = np.zeros((n, n), dtype=np.float32)
     np.put_along_axis(dense, trained.indices.astype(np.int64), trained.weights, axis=1)
     liked = {name for name, weight in settings.event_weights.items() if weight > 0}

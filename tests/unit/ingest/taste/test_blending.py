@@ -8,8 +8,9 @@ import pytest
 from ingest.events import Event
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from ingest.taste.blending import learn
+from ingest.taste.blending import better, learn
 from ingest.taste.cuts import SAMPLE, Cut
+from ingest.taste.judge import Parts
 from ingest.taste.texts import Texts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,6 +80,24 @@ def test_where_everybody_likes_the_newest_items_recent_popularity_counts():
     assert (fixed.half_life_days, fixed.prior) == (30, 0.02)
 
 
+def test_weights_that_serve_both_cuts_are_preferred_to_those_that_serve_one():
+    present, first, both, second = (BlendWeights(text=text) for text in (0.0, 0.1, 0.2, 0.3))
+    # Where the item that is sought comes on either cut: the mean of the gains would be largest for `first`.
+    places = {present: (9, 9), first: (0, 8), both: (1, 1), second: (8, 0)}
+
+    def users(cut):
+        relevant = np.arange(10) == 0
+        part = Parts(taste=np.full(10, float(cut)), text=np.zeros(10), priors={}, relevant=relevant, sought=1)
+        return [part] * 60
+
+    def score(parts, weights):
+        ahead = places[weights][int(parts.taste[0])]
+        return np.array([0.0, *(1.0 if n < ahead else -1.0 for n in range(9))])
+
+    assert better([users(0), users(1)], present, [first, both, second], score) == both
+    assert better([users(0)], present, [first, both, second], score) == first
+
+
 def test_too_few_users_say_nothing():
     assert learned([history(f"u{n}", range(8)) for n in range(20)]) is None
 
@@ -112,4 +131,4 @@ def test_the_sample_is_bounded_and_the_same_whatever_the_order():
 
 
 def test_the_present_weights_are_a_value():
-    assert BlendWeights() == BlendWeights(text=0.08, prior=0.0, interests_prior=0.0, half_life_days=14.0)
+    assert BlendWeights() == BlendWeights(text=0.04, prior=0.0, interests_prior=0.0, half_life_days=14.0)

@@ -46,7 +46,7 @@ def measured(name):
     no_text = np.zeros((len(item_ids), 0), np.float32)
     best = 0.0
     for ridge in (1.0, 2.0, 3.0, 10.0):
-        incoming = ease(likes, no_text, ridge=ridge, text_share=0.0, k=len(item_ids) - 1)
+        incoming = ease(likes, no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, k=len(item_ids) - 1)
         model = TasteModel(item_ids=tuple(item_ids), incoming=incoming)
         best = max(best, mean_gain(judge, model, lambda parts: parts.taste))
     return blend, best, popular

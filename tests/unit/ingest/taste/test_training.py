@@ -45,21 +45,23 @@ def dense(found, n):
     return whole
 
 
-def reference_ease(matrix, text, ridge, text_share):
+def reference_ease(matrix, text, ridge, growth, text_share):
     x = matrix.toarray().astype(np.float64)
     squares = (x**2).sum(axis=0)
-    scale = squares.sum() / np.count_nonzero(squares)
-    p = np.linalg.inv(x.T @ x + scale * (text_share * text @ text.T + ridge * np.eye(x.shape[1])))
+    mean = squares.sum() / np.count_nonzero(squares)
+    ridges = np.diag(ridge * (1 + squares / mean) ** growth)
+    p = np.linalg.inv(x.T @ x + mean * (text_share * text @ text.T + ridges))
     b = np.eye(x.shape[1]) - p / np.diag(p)
     return b.T  # row i: what points at i
 
 
 @pytest.mark.parametrize(("users", "items"), [(40, 12), (6, 40)], ids=["by items", "by users"])
 @pytest.mark.parametrize("text_share", [0.0, 2.0])
-def test_ease_is_the_closed_form_whichever_side_is_inverted(users, items, text_share):
+@pytest.mark.parametrize("growth", [0.0, 0.7, 1.0])
+def test_ease_is_the_closed_form_whichever_side_is_inverted(users, items, text_share, growth):
     matrix, text = random_matrix(users, items), random_text(items)
-    found = ease(matrix, text, ridge=3.0, text_share=text_share, k=items)
-    expected = reference_ease(matrix, text, 3.0, text_share)
+    found = ease(matrix, text, ridge=3.0, ridge_growth=growth, text_share=text_share, k=items)
+    expected = reference_ease(matrix, text, 3.0, growth, text_share)
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(dense(found, items), expected, atol=2e-5)
 
@@ -74,10 +76,20 @@ def test_only_the_strongest_weights_of_each_item_are_kept():
 def test_an_item_without_events_gets_weights_from_items_that_read_alike():
     text = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
     matrix = sparse.csr_array(np.array([[0, 1, 1, 0], [0, 1, 1, 1], [0, 1, 0, 1]] * 5, np.float32))
-    with_text = dense(ease(matrix, text, ridge=1.0, text_share=2.0, k=4), 4)
-    without = dense(ease(matrix, np.zeros_like(text), ridge=1.0, text_share=2.0, k=4), 4)
+    with_text = dense(ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=2.0, k=4), 4)
+    without = dense(ease(matrix, np.zeros_like(text), ridge=1.0, ridge_growth=0.7, text_share=2.0, k=4), 4)
     assert with_text[0].argmax() == 1
     assert not without[0].any()
+
+
+def test_what_everybody_likes_is_pointed_at_less_where_the_ridge_grows():
+    matrix, nothing = random_matrix(60, 8, density=0.2).toarray(), np.zeros((8, 0), np.float32)
+    matrix[:, 0] = 1.0
+    plain, grown = (
+        dense(ease(sparse.csr_array(matrix), nothing, ridge=1.0, ridge_growth=growth, text_share=0.0, k=8), 8)
+        for growth in (0.0, 0.7)
+    )
+    assert np.abs(grown[0]).sum() < np.abs(plain[0]).sum()
 
 
 def test_texts_are_centred_where_there_are_enough_of_them():
@@ -145,7 +157,7 @@ def test_the_matrix_holds_signed_saturated_weights_of_users_with_two_items():
 def test_no_item_points_at_itself_and_every_weight_is_finite(seed, users, items, k, with_text):
     matrix = random_matrix(users, items, seed)
     text = random_text(items, seed=seed) if with_text else np.zeros((items, 4), np.float32)
-    for found in (ease(matrix, text, ridge=1.0, text_share=1.0, k=k), cosine_neighbours(matrix, k=k)):
+    for found in (ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=1.0, k=k), cosine_neighbours(matrix, k=k)):
         assert found.indices.shape == (items, min(k, items))
         assert np.isfinite(found.weights).all()
         assert all(i not in row[weights != 0] for i, (row, weights) in enumerate(zip(*found, strict=True)))
