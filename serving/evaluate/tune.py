@@ -1,5 +1,6 @@
 """From files to a file of settings: what `akin tune` does, and how it says what it found."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from ingest.reindex import configured_encoder
 from ingest.settings import Settings
 from serving.evaluate.experiment import count_strangers, read_events
 from serving.evaluate.progress import Bars, silent
+from serving.evaluate.report import Estimate
 from serving.evaluate.split import check_kind, split_events
-from serving.evaluate.tuning import Tuning, tune
+from serving.evaluate.tuning import Tuning, Value, tune
 from serving.evaluate.workspace import documents, shared_embeddings, take_in_items, text_vectors, workspace
 
 
@@ -45,16 +47,26 @@ def tune_files(
         item_ids = [one.item.item_id for page in documents(catalogue) for one in page]
         count_strangers(given, frozenset(item_ids))
         split = split_events(given, frozenset(item_ids), catalogue.settings, kind=options.split, seed=options.seed)
+
+        def vectors(template: str) -> Vectors:
+            _embed(catalogue, template, bars)
+            return _vectors(catalogue, item_ids, template)
+
         with shared_embeddings(catalogue, options.home):
-            _embed(catalogue, bars)
-            text = _texts(catalogue, item_ids)
-        return tune(split, item_ids, text, catalogue.settings, users=options.users, minutes=options.minutes, bars=bars)
+            vectors(catalogue.settings.text_template)
+        return tune(
+            split, item_ids, vectors, catalogue.settings, users=options.users, minutes=options.minutes, bars=bars
+        )
 
 
 def as_toml(found: Tuning) -> str:
     """The settings as a file for AKIN_CONFIG; one without settings where the present ones are as good."""
     lines = [f"# {line}" for line in summary(found).splitlines()]
-    lines += [f"{name} = {value!r}" for name, value in found.found.items()]
+    if "text_template" in found.found:
+        lines.append(
+            "# Another text_template embeds every item anew: run `akin reindex` after the start with this file."
+        )
+    lines += [f"{name} = {_literal(value)}" for name, value in found.found.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -64,58 +76,72 @@ def as_json(found: Tuning) -> dict[str, Any]:
         "settings": dict(found.found),
         "present_ndcg@10": _plain(found.present),
         "gain": None if found.gain is None else asdict(found.gain),
+        "present_interests_ndcg@10": _plain(found.present_interests),
+        "interests_gain": None if found.interests_gain is None else asdict(found.interests_gain),
         "users": found.users,
-        "tried": [{"settings": dict(one.settings), "ndcg@10": one.ndcg} for one in found.tried],
+        "tried": [
+            {"settings": dict(one.settings), "ndcg@10": one.blend, "interests_ndcg@10": one.interests}
+            for one in found.tried
+        ],
         "note": found.note,
     }
 
 
 def summary(found: Tuning) -> str:
     """What was gained, in two sentences."""
-    if found.gain is None:
+    if found.gain is None or found.interests_gain is None:
         return f"Nothing was tuned: {found.note}."
-    gain = found.gain
     note = f"\n{found.note[:1].upper()}{found.note[1:].rstrip('; ')}." if found.note else ""
     return (
-        f"nDCG@10 of blend {found.present:.4f} with the present settings, {gain.mean:+.4f} with the best found "
-        f"(95 % interval {gain.low:+.4f} to {gain.high:+.4f}),\non {found.users} users of a validation cut "
-        f"who took no part in the choice.{note}"
+        f"nDCG@10 of blend {found.present:.4f} with the present settings, {_gain(found.gain)} with the best found,\n"
+        f"of interests {found.present_interests:.4f} and {_gain(found.interests_gain)},\n"
+        f"on {found.users} users of a validation cut who took no part in the choice.{note}"
     )
 
 
 def print_tuning(found: Tuning, console: Console) -> None:
     """What was tried, and what came of it."""
-    table = Table(title="tried, on the users that choose", title_justify="left")
+    table = Table(title="tried, nDCG@10 on the users that choose", title_justify="left")
     table.add_column("settings")
-    table.add_column("ndcg@10", justify="right")
+    table.add_column("blend", justify="right")
+    table.add_column("interests", justify="right")
     for one in found.tried:
-        table.add_row(Text(_named(one.settings) or "as they are"), f"{one.ndcg:.4f}")
+        table.add_row(Text(_named(one.settings) or "as they are"), f"{one.blend:.4f}", f"{one.interests:.4f}")
     if found.tried:
         console.print(table)
     console.print(Text(summary(found)))
     for name, value in found.found.items():
-        console.print(Text(f"  {name} = {value!r}"))
+        console.print(Text(f"  {name} = {_literal(value)}"))
 
 
-def _embed(catalogue: Catalogue, bars: Bars) -> None:
+def _embed(catalogue: Catalogue, template: str, bars: Bars) -> None:
     fingerprint, _ = configured_encoder(catalogue.settings, catalogue.ledger, catalogue.encoders)
     total = catalogue.ledger.items.count()
     with bars("items embedded") as show:
         done = 0
-        for page in documents(catalogue):
+        for page in documents(catalogue, template):
             embedded(catalogue.ledger, catalogue.encoders, fingerprint, page)
             done += len(page)
             show(done, total)
 
 
-def _texts(catalogue: Catalogue, item_ids: list[str]) -> Vectors:
+def _vectors(catalogue: Catalogue, item_ids: list[str], template: str) -> Vectors:
     if len(item_ids) > catalogue.settings.taste_dense_items:  # so many are trained without text
         return np.zeros((len(item_ids), 0), dtype=np.float32)
-    return text_vectors(catalogue, item_ids)
+    return text_vectors(catalogue, item_ids, template)
 
 
-def _named(settings: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
+def _named(settings: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {_literal(value)}" for name, value in settings.items())
+
+
+def _literal(value: Value) -> str:
+    """The value in TOML: a JSON string is one of its basic strings."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _gain(gain: Estimate) -> str:
+    return f"{gain.mean:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})"
 
 
 def _plain(value: float) -> float | None:

@@ -1,14 +1,17 @@
 """Searching the settings that rank best, on events that an evaluation of the same split and seed would train on.
 
 The test events of the split are put away first. What is left is cut once more: one half of the users drawn from that
-cut chooses the settings, the other half says what they gain, so that the gain is not the luck of the choice.
+cut chooses the settings, the other half says what they gain, so that the gain is not the luck of the choice. What
+counts is the mean of `blend` and of `interests`, which answers where nothing is learned: a text template serves both.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
-from ingest.taste.blending import blended, by_interests, learn, learn_blend
+from ingest.taste.blending import SURE, blended, by_interests, learn, learn_blend
 from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
@@ -27,6 +30,11 @@ from serving.evaluate.metrics import Floats, bootstrap
 from serving.evaluate.progress import Bars
 from serving.evaluate.report import Estimate
 from serving.evaluate.split import Split
+from serving.evaluate.templates import telling, untold
+
+Value = float | str
+Changes = Mapping[str, Value]
+VectorsOf = Callable[[str], Vectors]  # by text template, in the order of the items
 
 # One setting after another, the best value of each kept; the present value is always tried first.
 SEARCHED: Mapping[str, tuple[float, ...]] = {
@@ -39,64 +47,100 @@ SEARCHED: Mapping[str, tuple[float, ...]] = {
 LEAST_USERS = 40  # of each half; fewer cannot tell settings apart
 
 
+class Gains(NamedTuple):
+    """nDCG@10 of each user by both strategies, `(users,)` each."""
+
+    blend: Floats
+    interests: Floats
+
+    @property
+    def both(self) -> Floats:
+        """What settings are judged by."""
+        return (self.blend + self.interests) / 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """Some settings, and nDCG@10 of `blend` with them on the half of the users that chooses."""
+    """Some settings, and nDCG@10 of both strategies with them on the half of the users that chooses."""
 
-    settings: Mapping[str, float]
-    ndcg: float
+    settings: Changes
+    blend: float
+    interests: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """What the search found. `found` is empty where nothing is better by more than chance; `note` then says why."""
+    """What the search found. `found` is empty where nothing is better by more than chance; `note` then says why.
 
-    found: Mapping[str, float]
-    present: float = float("nan")  # nDCG@10 of `blend` on the half that confirms, by what a training would learn
-    gain: Estimate | None = None  # what the best settings add to that; None: nothing could be measured
+    The present figures are nDCG@10 on the half that confirms, by what a training would learn; the gains are what the
+    best settings add to that; None: nothing could be measured.
+    """
+
+    found: Changes
+    present: float = float("nan")  # of `blend`
+    gain: Estimate | None = None
+    present_interests: float = float("nan")
+    interests_gain: Estimate | None = None
     users: int = 0
     tried: tuple[Tried, ...] = ()
     note: str = ""
 
 
 def tune(
-    split: Split, item_ids: Sequence[str], text: Vectors, settings: Settings, *, users: int, minutes: float, bars: Bars
+    split: Split,
+    item_ids: Sequence[str],
+    vectors: VectorsOf,
+    settings: Settings,
+    *,
+    users: int,
+    minutes: float,
+    bars: Bars,
 ) -> Tuning:
-    """Search on the training events of a split. `text` is `(items, d) float32` in the order of `item_ids`."""
-    search = _Search(split, item_ids, text, settings, users)
+    """Search on the training events of a split. `vectors` gives `(items, d) float32` in the order of `item_ids`."""
+    search = _Search(split, item_ids, vectors, settings, users)
     if (short := search.too_few()) is not None:
         return Tuning(found={}, note=short)
     deadline = time.monotonic() + 60 * minutes
-    total = sum(map(len, SEARCHED.values()))
+    trials = search.trials()
     with bars("tuning") as show:
-        best: dict[str, float] = {}
+        best: dict[str, Value] = {}
         in_time = True
         score = search.try_on({})
-        for name, values in SEARCHED.items():
-            for value in values:
-                show(len(search.tried), total)
-                in_time = in_time and time.monotonic() < deadline
-                if not in_time or value == getattr(settings, name) or not search.matters(name):
-                    continue
-                if (found := search.try_on(best | {name: value})) > score:
-                    best, score = best | {name: value}, found
-        show(total, total)
+        for done, trial in enumerate(trials):
+            show(done, len(trials))
+            in_time = in_time and time.monotonic() < deadline
+            if not in_time or (more := trial(best)) is None:
+                continue
+            changes = {**best, **more}
+            found = search.try_on(changes)
+            if _is_better(found, score, surely="text_template" in more):
+                best, score = changes, found
+        show(len(trials), len(trials))
     return search.confirmed(best, "" if in_time else "stopped by the time given; ")
+
+
+def _is_better(found: Gains, score: Gains, *, surely: bool) -> bool:
+    """Whether these gains are larger in the mean; `surely`: by more than chance, as the change costs a reindex."""
+    ahead = found.both - score.both
+    return bool(ahead.mean() > (SURE * ahead.std(ddof=1) / np.sqrt(len(ahead)) if surely else 0.0))
 
 
 class _Search:
     """The validation cut, and what is kept between trials."""
 
-    def __init__(self, split: Split, item_ids: Sequence[str], text: Vectors, settings: Settings, users: int) -> None:
+    def __init__(
+        self, split: Split, item_ids: Sequence[str], vectors: VectorsOf, settings: Settings, users: int
+    ) -> None:
         self._histories: dict[str, list[Event]] = defaultdict(list)
         for event in split.train:
             self._histories[event.user_id].append(event)
         self._settings = usual(self._histories.values(), settings).under(settings)
-        self._item_ids, self._texts, self._users = item_ids, Texts(text), users
+        self._item_ids, self._users = item_ids, users
+        self._texts = lru_cache(maxsize=2)(lambda template: Texts(vectors(template)))
         self._present = _present(split.train, settings)
         self._since = _since(split.train) if split.kind == "global" else None
-        self._kept: dict[tuple[float, int], tuple[Cut, Judge]] = {}
-        self._learned: dict[tuple[tuple[str, float], ...], tuple[BlendWeights, TasteModel | None]] = {}
+        self._kept: dict[tuple[float, int, str], tuple[Cut, Judge]] = {}
+        self._learned: dict[tuple[tuple[str, Value], ...], tuple[BlendWeights, TasteModel | None]] = {}
         self.tried: list[Tried] = []
 
     def too_few(self) -> str | None:
@@ -107,22 +151,42 @@ class _Search:
             return f"only {found} users can be asked on the validation cut, {2 * LEAST_USERS} are needed"
         return None
 
-    def matters(self, name: str) -> bool:
-        """Whether a setting can change anything here."""
-        return name != "half_life_days" or self._present is not None
+    def trials(self) -> list[Callable[[Changes], Changes | None]]:
+        """What to try, in order: given the best so far, a change to it, or None where it would change nothing."""
+        return [
+            *(self._with_attribute(name) for name in untold(self._settings)),
+            *(self._with_value(name, value) for name, values in SEARCHED.items() for value in values),
+        ]
 
-    def try_on(self, changes: Mapping[str, float]) -> float:
+    def _with_attribute(self, name: str) -> Callable[[Changes], Changes | None]:
+        def trial(best: Changes) -> Changes | None:
+            template = str(best.get("text_template", self._settings.text_template))
+            has_texts = self._texts(template).vectors.any()
+            return {"text_template": telling(template, name)} if has_texts else None
+
+        return trial
+
+    def _with_value(self, name: str, value: float) -> Callable[[Changes], Changes | None]:
+        def trial(_: Changes) -> Changes | None:
+            decays = name != "half_life_days" or self._present is not None
+            return {name: value} if decays and value != getattr(self._settings, name) else None
+
+        return trial
+
+    def try_on(self, changes: Changes) -> Gains:
         """NDCG@10 on the half that chooses, with these changes and the weights that are best with them there."""
         settings = self._settings.model_copy(update=dict(changes))
         parts, model = self._parts(settings)
         choosing = parts[::2]
         weights = learn_blend([choosing], settings, with_taste=model is not None) or BlendWeights().under(settings)
         self._learned[_key(changes)] = weights, model
-        ndcg = float(np.mean(_gains(choosing, weights, with_taste=model is not None)))
-        self.tried.append(Tried(settings=dict(changes), ndcg=ndcg))
-        return ndcg
+        gains = _gains(choosing, weights, with_taste=model is not None)
+        self.tried.append(
+            Tried(settings=dict(changes), blend=float(gains.blend.mean()), interests=float(gains.interests.mean()))
+        )
+        return gains
 
-    def confirmed(self, changes: Mapping[str, float], note: str) -> Tuning:
+    def confirmed(self, changes: Changes, note: str) -> Tuning:
         """What the changes gain for the other half, beside what a training by the present settings learns."""
         weights, model = self._learned[_key(changes)]
         settings = self._settings.model_copy(update=dict(changes))
@@ -130,15 +194,17 @@ class _Search:
         _, usual = self._learned[()]
         learned = self._as_a_training_learns() or BlendWeights().under(self._settings)
         before = _gains(self._parts(self._settings, usual)[0][1::2], learned, with_taste=usual is not None)
-        gain = after - before
-        low, high = bootstrap(gain[:, np.newaxis], seed=1)
-        estimate = Estimate(mean=float(gain.mean()), low=float(low[0]), high=float(high[0]))
-        found = _as_settings(changes, weights) if estimate.low > 0 else {}
+        blend = _estimate(after.blend - before.blend)
+        found = {}
+        if _estimate(after.both - before.both).low > 0 and blend.mean >= 0:
+            found = _as_settings(changes, weights)
         return Tuning(
             found=found,
-            present=float(before.mean()),
-            gain=estimate,
-            users=len(gain),
+            present=float(before.blend.mean()),
+            gain=blend,
+            present_interests=float(before.interests.mean()),
+            interests_gain=_estimate(after.interests - before.interests),
+            users=len(after.blend),
             tried=tuple(self.tried),
             note=note if found else note + "no settings are better than the present ones by more than chance",
         )
@@ -148,41 +214,50 @@ class _Search:
         cut, _ = self._cut(self._settings)
         left = [history for history in cut.training(self._histories.values()) if history]
         since = _since([event for history in left for event in history])
-        return learn(self._item_ids, self._texts, lambda: left, self._settings, present=cut.present, since=since)
+        texts = self._texts(self._settings.text_template)
+        return learn(self._item_ids, texts, lambda: left, self._settings, present=cut.present, since=since)
 
     def _parts(self, settings: Settings, model: TasteModel | None = None) -> tuple[list[Parts], TasteModel | None]:
         cut, judge = self._cut(settings)
         if model is None:
             left = self._cut_anew(settings).training(self._histories.values())
-            trained = train(collect(self._item_ids, left, cut.present, settings), self._texts, settings)
+            interactions = collect(self._item_ids, left, cut.present, settings)
+            trained = train(interactions, self._texts(settings.text_template), settings)
             model = trained if isinstance(trained, TasteModel) else None
         return judge.parts(model), model
 
     def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
-        key = (settings.half_life_days, settings.history_limit)
+        key = (settings.half_life_days, settings.history_limit, settings.text_template)
         if key not in self._kept:
             cut = self._cut_anew(settings)
             for _ in cut.training(self._histories.values()):
                 pass
-            self._kept = {key: (cut, Judge(cut, self._texts, settings))}
+            self._kept = {key: (cut, Judge(cut, self._texts(settings.text_template), settings))}
         return self._kept[key]
 
     def _cut_anew(self, settings: Settings) -> Cut:
         return Cut(self._item_ids, self._present, settings, since=self._since, sample=self._users)
 
 
-def _gains(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) -> Floats:
-    score = blended if with_taste else by_interests
-    return np.array([one.gains(score(one, weights)[np.newaxis])[0] for one in parts])
+def _gains(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) -> Gains:
+    interests = np.array([one.gains(by_interests(one, weights)[np.newaxis])[0] for one in parts])
+    if not with_taste:
+        return Gains(interests, interests)
+    return Gains(np.array([one.gains(blended(one, weights)[np.newaxis])[0] for one in parts]), interests)
 
 
-def _as_settings(changes: Mapping[str, float], weights: BlendWeights) -> dict[str, float]:
+def _estimate(gains: Floats) -> Estimate:
+    low, high = bootstrap(gains[:, np.newaxis], seed=1)
+    return Estimate(mean=float(gains.mean()), low=float(low[0]), high=float(high[0]))
+
+
+def _as_settings(changes: Changes, weights: BlendWeights) -> dict[str, Value]:
     found = asdict(weights)
     names = {"text": "blend_text", "prior": "blend_prior", "half_life_days": "prior_half_life_days"}
     return {**changes, **{names.get(name, name): value for name, value in found.items()}}
 
 
-def _key(changes: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+def _key(changes: Changes) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(changes.items()))
 
 

@@ -112,18 +112,18 @@ def build_generation(catalogue: Catalogue, bars: Bars) -> None:
         raise GenerationNotLiveError(f"the generation is {found.state}: {found.report}")
 
 
-def documents(catalogue: Catalogue) -> Iterator[list[Document]]:
-    """Every item with the text that is embedded, in pages."""
-    template = catalogue.settings.text_template
+def documents(catalogue: Catalogue, template: str | None = None) -> Iterator[list[Document]]:
+    """Every item with the text that is embedded, by the template of the settings or another, in pages."""
+    template = template or catalogue.settings.text_template
     for page in catalogue.ledger.items.pages(PAGE):
         yield [document(row.item, row.version, template) for row in page]
 
 
-def text_vectors(catalogue: Catalogue, item_ids: Sequence[str]) -> Vectors:
+def text_vectors(catalogue: Catalogue, item_ids: Sequence[str], template: str | None = None) -> Vectors:
     """The vectors of those items as the encoder gave them, not centred: `(items, d) float32`, 0 where there is none."""
     fingerprint, _ = configured_encoder(catalogue.settings, catalogue.ledger, catalogue.encoders)
     found: dict[str, Vectors] = {}
-    for page in documents(catalogue):
+    for page in documents(catalogue, template):
         known = catalogue.ledger.placements.vectors(fingerprint, [one.content_hash for one in page])
         found |= {one.item.item_id: known[one.content_hash] for one in page if one.content_hash in known}
     dimensions = len(next(iter(found.values()))) if found else 1

@@ -1,5 +1,7 @@
 """The search over settings: what it may look at, what it finds, and that it says when it finds nothing."""
 
+import tomllib
+
 import numpy as np
 
 from ingest.settings import Settings
@@ -26,10 +28,10 @@ def events_of(users, seed=1):
     return given
 
 
-def tuned(events, minutes=10.0, **settings):
+def tuned(events, minutes=10.0, vectors=lambda _: NO_TEXT, **settings):
     given = Settings(**{"taste_least_users": 20, **settings})
     split = split_events(events, ITEMS, given)
-    return tune(split, ITEMS, NO_TEXT, given, users=1_000, minutes=minutes, bars=silent)
+    return tune(split, ITEMS, vectors, given, users=1_000, minutes=minutes, bars=silent)
 
 
 def test_bad_settings_are_found_out_and_the_gain_is_measured_on_other_users():
@@ -69,6 +71,38 @@ def test_what_the_evaluation_holds_out_changes_nothing():
     held = {(user, item) for user, items in split.relevant.items() for item in items}
     shown = [event for event in split.train if (event.user_id, event.item_id) in held]
     assert not shown
-    search = tuning._Search(split, ITEMS, NO_TEXT, Settings(taste_least_users=20), 1_000)
+    search = tuning._Search(split, ITEMS, lambda _: NO_TEXT, Settings(taste_least_users=20), 1_000)
     seen = {(user, event.item_id) for user, history in search._histories.items() for event in history}
     assert not seen & held
+
+
+def group_told(template):
+    """Vectors that say nothing, or, where the template names the group of an item, which that is."""
+    vectors = np.random.default_rng(7).normal(size=(len(ITEMS), 16)).astype(np.float32)
+    if "{group}" in template:
+        vectors[:, :GROUPS] += 8 * np.repeat(np.eye(GROUPS, dtype=np.float32), EACH, axis=0)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_an_attribute_that_says_what_people_like_comes_into_the_text_and_one_that_does_not_stays_out():
+    declared = {"group": "keyword", "sku": "keyword", "price": "float"}
+    found = tuned(events_of(300), vectors=group_told, attributes=declared)
+    expected = "{title}\n{group}\n{categories}\n{text}"
+    assert found.found["text_template"] == expected
+    assert found.interests_gain.low > 0
+    tried = [one.settings.get("text_template", "") for one in found.tried]
+    assert any("{sku}" in template for template in tried)
+    assert not any("{price}" in template for template in tried)
+    written = tomllib.loads(as_toml(found))
+    assert written["text_template"] == expected
+    assert Settings(attributes=declared, **written).text_template == expected
+
+
+def test_a_template_that_names_an_attribute_already_is_left_alone():
+    found = tuned(
+        events_of(200),
+        vectors=group_told,
+        attributes={"group": "keyword"},
+        text_template="{title} {group}\n{categories}",
+    )
+    assert not any("text_template" in one.settings for one in found.tried)
