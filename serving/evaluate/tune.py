@@ -105,8 +105,11 @@ def print_tuning(found: Tuning, console: Console) -> None:
     table.add_column("settings")
     table.add_column("blend", justify="right")
     table.add_column("interests", justify="right")
+    before: Mapping[str, Value] = {}
     for one in found.tried:
-        table.add_row(Text(_named(one.settings) or "as they are"), f"{one.blend:.4f}", f"{one.interests:.4f}")
+        new = {name: value for name, value in one.settings.items() if before.get(name) != value}
+        table.add_row(Text(_named(new) or "as they are"), f"{one.blend:.4f}", f"{one.interests:.4f}")
+        before = one.settings
     if found.tried:
         console.print(table)
     console.print(Text(summary(found)))

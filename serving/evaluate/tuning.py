@@ -1,16 +1,16 @@
 """Searching the settings that rank best, on events that an evaluation of the same split and seed would train on.
 
 The test events of the split are put away first. What is left is cut once more: one half of the users drawn from that
-cut chooses the settings, the other half says what they gain, so that the gain is not the luck of the choice. What
-counts is the mean of `blend` and of `interests`, which answers where nothing is learned: a text template serves both.
+cut chooses the settings, the other half says what they gain, so that the gain is not the luck of the choice. Settings
+are judged by `blend`; a text template also by `interests`, which answers where nothing is learned.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ SEARCHED: Mapping[str, tuple[float, ...]] = {
     "half_life_days": (15.0, 60.0, 180.0, 1000.0),
     "taste_neighbours": (25, 50, 100, 200),
 }
+TEMPLATE = "text_template"
 LEAST_USERS = 40  # of each half; fewer cannot tell settings apart
 
 
@@ -55,7 +56,7 @@ class Gains(NamedTuple):
 
     @property
     def both(self) -> Floats:
-        """What settings are judged by."""
+        """What a text template is judged by."""
         return (self.blend + self.interests) / 2
 
 
@@ -113,16 +114,16 @@ def tune(
                 continue
             changes = {**best, **more}
             found = search.try_on(changes)
-            if _is_better(found, score, surely="text_template" in more):
+            if _surely_tells_more(found, score) if TEMPLATE in more else found.blend.mean() > score.blend.mean():
                 best, score = changes, found
         show(len(trials), len(trials))
     return search.confirmed(best, "" if in_time else "stopped by the time given; ")
 
 
-def _is_better(found: Gains, score: Gains, *, surely: bool) -> bool:
-    """Whether these gains are larger in the mean; `surely`: by more than chance, as the change costs a reindex."""
+def _surely_tells_more(found: Gains, score: Gains) -> bool:
+    """By more than chance: a new text costs a reindex."""
     ahead = found.both - score.both
-    return bool(ahead.mean() > (SURE * ahead.std(ddof=1) / np.sqrt(len(ahead)) if surely else 0.0))
+    return bool(ahead.mean() > SURE * ahead.std(ddof=1) / np.sqrt(len(ahead)))
 
 
 class _Search:
@@ -160,9 +161,9 @@ class _Search:
 
     def _with_attribute(self, name: str) -> Callable[[Changes], Changes | None]:
         def trial(best: Changes) -> Changes | None:
-            template = str(best.get("text_template", self._settings.text_template))
+            template = str(best.get(TEMPLATE, self._settings.text_template))
             has_texts = self._texts(template).vectors.any()
-            return {"text_template": telling(template, name)} if has_texts else None
+            return {TEMPLATE: telling(template, name)} if has_texts else None
 
         return trial
 
@@ -186,28 +187,40 @@ class _Search:
         )
         return gains
 
-    def confirmed(self, changes: Changes, note: str) -> Tuning:
+    def confirmed(self, best: Changes, note: str) -> Tuning:
+        """What surely gains in `blend` for the other half; else the template alone that surely does in `interests`."""
+        whole = self._measured(best, note)
+        if whole.gain is not None and whole.gain.low > 0:
+            return replace(whole, found=_as_settings(best, self._learned[_key(best)][0]))
+        if TEMPLATE in best:
+            template = {TEMPLATE: best[TEMPLATE]}
+            told = self._measured(template, note + "no settings beside the template are better by more than chance")
+            if told.gain is not None and told.gain.high >= 0 and told.interests_gain and told.interests_gain.low > 0:
+                return replace(told, found=template)
+        return replace(whole, note=note + "no settings are better than the present ones by more than chance")
+
+    def _measured(self, changes: Changes, note: str) -> Tuning:
         """What the changes gain for the other half, beside what a training by the present settings learns."""
         weights, model = self._learned[_key(changes)]
         settings = self._settings.model_copy(update=dict(changes))
         after = _gains(self._parts(settings, model)[0][1::2], weights, with_taste=model is not None)
-        _, usual = self._learned[()]
-        learned = self._as_a_training_learns() or BlendWeights().under(self._settings)
-        before = _gains(self._parts(self._settings, usual)[0][1::2], learned, with_taste=usual is not None)
-        blend = _estimate(after.blend - before.blend)
-        found = {}
-        if _estimate(after.both - before.both).low > 0 and blend.mean >= 0:
-            found = _as_settings(changes, weights)
+        before = self._before
         return Tuning(
-            found=found,
+            found={},
             present=float(before.blend.mean()),
-            gain=blend,
+            gain=_estimate(after.blend - before.blend),
             present_interests=float(before.interests.mean()),
             interests_gain=_estimate(after.interests - before.interests),
             users=len(after.blend),
             tried=tuple(self.tried),
-            note=note if found else note + "no settings are better than the present ones by more than chance",
+            note=note,
         )
+
+    @cached_property
+    def _before(self) -> Gains:
+        _, model = self._learned[()]
+        learned = self._as_a_training_learns() or BlendWeights().under(self._settings)
+        return _gains(self._parts(self._settings, model)[0][1::2], learned, with_taste=model is not None)
 
     def _as_a_training_learns(self) -> BlendWeights | None:
         """The weights that a training on what the validation cut leaves would learn by itself."""
