@@ -17,7 +17,7 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 
 def show(values: Mapping[str, Any], *, as_json: bool) -> None:
-    """Names and values, one a line."""
+    """Names and values, one a line; to a person, only those that say something."""
     if as_json:
         print_json(values)
         return
@@ -28,8 +28,15 @@ def show(values: Mapping[str, Any], *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")  # a hash is longer than a line, and no part of it may be missing
     for name, value in values.items():
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        if value is not None and value not in ("", ()):
+            table.add_row(Text(name, style="bold"), Text(_in_words(value)))
     console.print(table)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def show_keys(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

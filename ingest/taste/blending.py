@@ -56,25 +56,26 @@ def learn(
 def learn_blend(samples: Sequence[Sequence[Parts]], settings: Settings, *, with_taste: bool) -> BlendWeights | None:
     """The weights that rank best what several cuts hold out, each cut counting alike; None with too few users to tell.
 
-    What the settings fix is not searched.
+    How quickly popularity fades the last cut alone says: in time, where there is one. What each user did last may be
+    long ago, and popularity is counted as of now. What the settings fix is not searched.
     """
     samples = [sample for sample in samples if len(sample) >= LEAST_SAMPLE]
     if not samples:
         return None
     chosen = BlendWeights().under(settings)
-    lives: Sequence[float] = sorted(samples[0][0].priors)
+    lives = sorted(samples[0][0].priors)
+    score, prior = (blended, "prior") if with_taste else (by_interests, "interests_prior")
+    fixed = settings.blend_prior if with_taste else settings.interests_prior
+    tried = PRIOR_WEIGHTS if fixed is None else (fixed,)
+    grid = [replace(chosen, **{prior: b, "half_life_days": life}) for b, life in product(tried, lives)]
+    chosen = replace(chosen, half_life_days=better(samples[-1:], chosen, grid, score).half_life_days)
     if with_taste:
         texts = TEXT_WEIGHTS if settings.blend_text is None else (chosen.text,)
         priors = PRIOR_WEIGHTS if settings.blend_prior is None else (chosen.prior,)
-        grid = [replace(chosen, prior=b, half_life_days=life) for b, life in product(priors, lives)]
-        chosen = better(samples, chosen, grid, blended)
-        # By now the half-life is known, and the two weights can be found together.
         grid = [replace(chosen, text=a, prior=b) for a, b in product(texts, priors)]
         chosen = better(samples, chosen, grid, blended)
-        lives = [chosen.half_life_days]
     priors = PRIOR_WEIGHTS if settings.interests_prior is None else (chosen.interests_prior,)
-    grid = [replace(chosen, interests_prior=b, half_life_days=life) for b, life in product(priors, lives)]
-    return better(samples, chosen, grid, by_interests)
+    return better(samples, chosen, [replace(chosen, interests_prior=b) for b in priors], by_interests)
 
 
 def blended(parts: Parts, weights: BlendWeights) -> Scores:
@@ -90,7 +91,7 @@ def by_interests(parts: Parts, weights: BlendWeights) -> Scores:
 def better(
     samples: Sequence[Sequence[Parts]], present: BlendWeights, grid: Sequence[BlendWeights], score: Score
 ) -> BlendWeights:
-    """The best of the grid when it is better than the present weights by more than chance, else those.
+    """The best of what is better than the present weights by more than chance, else those.
 
     Best is the harmonic mean over the cuts: what answers one question well and the other badly is not chosen for it.
     """
@@ -104,5 +105,6 @@ def better(
         more = gains - gains[:, :1]
         ahead += more.mean(axis=0) / len(samples)
         errors += more.var(axis=0, ddof=1) / len(more) / len(samples) ** 2
-    best = int(np.argmin(np.sum(1.0 / np.maximum(means, 1e-12), axis=0)))
-    return tried[best] if ahead[best] > SURE * np.sqrt(errors[best]) else present
+    sure = ahead > SURE * np.sqrt(errors)
+    sure[0] = True
+    return tried[int(np.argmin(np.where(sure, np.sum(1.0 / np.maximum(means, 1e-12), axis=0), np.inf)))]

@@ -28,7 +28,7 @@ def ease(matrix: Matrix, text: Vectors, *, ridge: float, ridge_growth: float, te
     dimensions together.
     """
     squares = np.asarray(matrix.power(2).sum(axis=0), dtype=np.float64).ravel()
-    mean = float(squares.sum() / max(1, np.count_nonzero(squares)))
+    mean = float(squares.sum() / max(1, np.count_nonzero(squares))) or 1.0  # events so old that they weigh nothing
     ridges = ridge * mean * (1.0 + squares / mean) ** ridge_growth
     rows = matrix.shape[0] + text.shape[1]
     if 2 * rows <= matrix.shape[1]:

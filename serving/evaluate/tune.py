@@ -19,10 +19,15 @@ from ingest.reindex import configured_encoder
 from ingest.settings import Settings
 from serving.evaluate.experiment import count_strangers, read_events
 from serving.evaluate.progress import Bars, silent
-from serving.evaluate.report import Estimate
 from serving.evaluate.split import check_kind, split_events
-from serving.evaluate.tuning import Tuning, Value, tune
+from serving.evaluate.tuning import Gain, Tuning, tune
+from serving.evaluate.validation import Value
 from serving.evaluate.workspace import documents, shared_embeddings, take_in_items, text_vectors, workspace
+
+_OF_TEMPLATES = (
+    "A new text_template embeds what it changes anew: run `akin reindex` after the start with this file.",
+    "Its attributes have to be declared here or in AKIN_ATTRIBUTES; AKIN_TEXT_TEMPLATE would overrule it.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +79,18 @@ def as_json(found: Tuning) -> dict[str, Any]:
     """Plain values for machines."""
     return {
         "settings": dict(found.found),
-        "present_ndcg@10": _plain(found.present),
-        "gain": None if found.gain is None else asdict(found.gain),
-        "present_interests_ndcg@10": _plain(found.present_interests),
-        "interests_gain": None if found.interests_gain is None else asdict(found.interests_gain),
+        "present_ndcg@10": None if found.blend is None else found.blend.present,
+        "gain": None if found.blend is None else asdict(found.blend.added),
+        "present_interests_ndcg@10": None if found.interests is None else found.interests.present,
+        "interests_gain": None if found.interests is None else asdict(found.interests.added),
         "users": found.users,
         "tried": [
-            {"settings": dict(one.settings), "ndcg@10": one.blend, "interests_ndcg@10": one.interests}
+            {
+                "settings": dict(one.settings),
+                "ndcg@10": one.blend,
+                "interests_ndcg@10": one.interests,
+                "kept": one.kept,
+            }
             for one in found.tried
         ],
         "note": found.note,
@@ -88,28 +98,28 @@ def as_json(found: Tuning) -> dict[str, Any]:
 
 
 def summary(found: Tuning) -> str:
-    """What was gained, in two sentences."""
-    if found.gain is None or found.interests_gain is None:
+    """What was gained, in a sentence, and what is to be known of it."""
+    if found.blend is None or found.interests is None:
         return f"Nothing was tuned: {found.note}."
-    note = f"\n{found.note[:1].upper()}{found.note[1:].rstrip('; ')}." if found.note else ""
+    note = f"\n{found.note[:1].upper()}{found.note[1:]}." if found.note else ""
     return (
-        f"nDCG@10 of blend {found.present:.4f} with the present settings, {_gain(found.gain)} with the best found,\n"
-        f"of interests {found.present_interests:.4f} and {_gain(found.interests_gain)},\n"
+        f"nDCG@10 of blend {_gain(found.blend)} with the best found,\nof interests {_gain(found.interests)},\n"
         f"on {found.users} users of a validation cut who took no part in the choice.{note}"
     )
 
 
 def print_tuning(found: Tuning, console: Console) -> None:
     """What was tried, and what came of it."""
-    table = Table(title="tried, nDCG@10 on the users that choose", title_justify="left")
-    table.add_column("settings")
+    table = Table(title="tried, nDCG@10 on the users that choose; * the best until then", title_justify="left")
+    table.add_column("settings", overflow="fold")
     table.add_column("blend", justify="right")
     table.add_column("interests", justify="right")
-    before: Mapping[str, Value] = {}
+    best: Mapping[str, Value] = {}
     for one in found.tried:
-        new = {name: value for name, value in one.settings.items() if before.get(name) != value}
-        table.add_row(Text(_named(new) or "as they are"), f"{one.blend:.4f}", f"{one.interests:.4f}")
-        before = one.settings
+        new = {name: value for name, value in one.settings.items() if best.get(name) != value}
+        mark = " *" if one.kept else ""
+        table.add_row(Text((_named(new) or "as they are") + mark), f"{one.blend:.4f}", f"{one.interests:.4f}")
+        best = one.settings if one.kept else best
     if found.tried:
         console.print(table)
     console.print(Text(summary(found)))
@@ -139,13 +149,10 @@ def _named(settings: Mapping[str, Value]) -> str:
 
 
 def _literal(value: Value) -> str:
-    """The value in TOML: a JSON string is one of its basic strings."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    """The value in TOML: a JSON string is one of its basic strings, but for a control character that JSON leaves in."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
 
 
-def _gain(gain: Estimate) -> str:
-    return f"{gain.mean:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})"
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def _gain(gain: Gain) -> str:
+    added = gain.added
+    return f"{gain.present:.4f} and {added.mean:+.4f} (95 % interval {added.low:+.4f} to {added.high:+.4f})"

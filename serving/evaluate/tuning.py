@@ -1,40 +1,24 @@
 """Searching the settings that rank best, on events that an evaluation of the same split and seed would train on.
 
-The test events of the split are put away first. What is left is cut once more: one half of the users drawn from that
-cut chooses the settings, the other half says what they gain, so that the gain is not the luck of the choice. Settings
-are judged by `blend`; a text template also by `interests`, which answers where nothing is learned.
+One half of the users of a validation cut chooses the settings, the other half says what they gain, so that the gain is
+not the luck of the choice. Settings are judged by `blend`; a text template also by `interests`, which answers where
+nothing is learned from events.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ingest.encoder.protocol import Vectors
-from ingest.events import Event
-from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
-from ingest.taste.blending import SURE, blended, by_interests, learn, learn_blend
-from ingest.taste.cuts import SHARE, Cut
-from ingest.taste.interactions import collect
-from ingest.taste.judge import Judge, Parts
-from ingest.taste.model import TasteModel, train
-from ingest.taste.texts import Texts
-from ingest.weights import liked_types, usual
+from ingest.taste.blending import SURE
 from serving.evaluate.metrics import Floats, bootstrap
 from serving.evaluate.progress import Bars
 from serving.evaluate.report import Estimate
 from serving.evaluate.split import Split
-from serving.evaluate.templates import telling, untold
-
-Value = float | str
-Changes = Mapping[str, Value]
-VectorsOf = Callable[[str], Vectors]  # by text template, in the order of the items
+from serving.evaluate.templates import missing_attributes, with_line_for
+from serving.evaluate.validation import Changes, Ndcg, Outcome, Validation, Value, VectorsOf
 
 # One setting after another, the best value of each kept; the present value is always tried first.
 SEARCHED: Mapping[str, tuple[float, ...]] = {
@@ -47,41 +31,37 @@ SEARCHED: Mapping[str, tuple[float, ...]] = {
 TEMPLATE = "text_template"
 LEAST_USERS = 40  # of each half; fewer cannot tell settings apart
 
-
-class Gains(NamedTuple):
-    """nDCG@10 of each user by both strategies, `(users,)` each."""
-
-    blend: Floats
-    interests: Floats
-
-    @property
-    def both(self) -> Floats:
-        """What a text template is judged by."""
-        return (self.blend + self.interests) / 2
+_Better = Callable[[Ndcg, Ndcg], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """Some settings, and nDCG@10 of both strategies with them on the half of the users that chooses."""
+    """Some settings, nDCG@10 of both strategies with them on the half that chooses; `kept`: the best until then."""
 
     settings: Changes
     blend: float
     interests: float
+    kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """nDCG@10 of one strategy on the half that confirms, by what a training would learn, and what is added to it."""
+
+    present: float
+    added: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """What the search found. `found` is empty where nothing is better by more than chance; `note` then says why.
+    """What the search found. Where `found` is empty nothing is better by more than chance, and `note` says why.
 
-    The present figures are nDCG@10 on the half that confirms, by what a training would learn; the gains are what the
-    best settings add to that; None: nothing could be measured.
+    The gains are those of the best settings; None: nothing could be measured.
     """
 
     found: Changes
-    present: float = float("nan")  # of `blend`
-    gain: Estimate | None = None
-    present_interests: float = float("nan")
-    interests_gain: Estimate | None = None
+    blend: Gain | None = None
+    interests: Gain | None = None
     users: int = 0
     tried: tuple[Tried, ...] = ()
     note: str = ""
@@ -97,166 +77,113 @@ def tune(
     minutes: float,
     bars: Bars,
 ) -> Tuning:
-    """Search on the training events of a split. `vectors` gives `(items, d) float32` in the order of `item_ids`."""
-    search = _Search(split, item_ids, vectors, settings, users)
-    if (short := search.too_few()) is not None:
+    """Search on the training events of a split. `vectors` gives those of the items under a template."""
+    validation = Validation(split, item_ids, vectors, settings, users)
+    if (found := validation.users) < 2 * LEAST_USERS:
+        short = f"only {found} users can be asked on the validation cut, {2 * LEAST_USERS} are needed"
         return Tuning(found={}, note=short)
-    deadline = time.monotonic() + 60 * minutes
-    trials = search.trials()
+    started, seconds = time.monotonic(), 60 * minutes
+    templates, values = _template_trials(validation), _value_trials(validation)
     with bars("tuning") as show:
-        best: dict[str, Value] = {}
-        in_time = True
-        score = search.try_on({})
-        for done, trial in enumerate(trials):
-            show(done, len(trials))
-            in_time = in_time and time.monotonic() < deadline
-            if not in_time or (more := trial(best)) is None:
-                continue
-            changes = {**best, **more}
-            found = search.try_on(changes)
-            if _surely_tells_more(found, score) if TEMPLATE in more else found.blend.mean() > score.blend.mean():
-                best, score = changes, found
-        show(len(trials), len(trials))
-    return search.confirmed(best, "" if in_time else "stopped by the time given; ")
-
-
-def _surely_tells_more(found: Gains, score: Gains) -> bool:
-    """By more than chance: a new text costs a reindex."""
-    ahead = found.both - score.both
-    return bool(ahead.mean() > SURE * ahead.std(ddof=1) / np.sqrt(len(ahead)))
+        search = _Search(validation, show, len(templates) + len(values))
+        # Templates are embedded for every item: they leave half of the time to the rest.
+        search.go_through(templates, _surely_better, until=started + seconds / 2)
+        template = search.best
+        search.go_through(values, _better, until=started + seconds)
+    return _confirmed(search, template)
 
 
 class _Search:
-    """The validation cut, and what is kept between trials."""
+    """The best changes so far, and all that was tried."""
 
-    def __init__(
-        self, split: Split, item_ids: Sequence[str], vectors: VectorsOf, settings: Settings, users: int
-    ) -> None:
-        self._histories: dict[str, list[Event]] = defaultdict(list)
-        for event in split.train:
-            self._histories[event.user_id].append(event)
-        self._settings = usual(self._histories.values(), settings).under(settings)
-        self._item_ids, self._users = item_ids, users
-        self._texts = lru_cache(maxsize=2)(lambda template: Texts(vectors(template)))
-        self._present = _present(split.train, settings)
-        self._since = _since(split.train) if split.kind == "global" else None
-        self._kept: dict[tuple[float, int, str], tuple[Cut, Judge]] = {}
-        self._learned: dict[tuple[tuple[str, Value], ...], tuple[BlendWeights, TasteModel | None]] = {}
-        self.tried: list[Tried] = []
+    def __init__(self, validation: Validation, show: Callable[[int, int | None], None], total: int) -> None:
+        self.validation = validation
+        self._show, self._total, self._done = show, total, 0
+        self.present = validation.choose({})
+        self.best: tuple[Changes, Outcome] = ({}, self.present)
+        self.tried = [_tried({}, self.present.ndcg, kept=True)]
+        self.in_time = True
 
-    def too_few(self) -> str | None:
-        """Why nothing can be tuned here; None when it can."""
-        _, judge = self._cut(self._settings)
-        found = len(judge.parts(None))
-        if found < 2 * LEAST_USERS:
-            return f"only {found} users can be asked on the validation cut, {2 * LEAST_USERS} are needed"
-        return None
+    def go_through(self, trials: Sequence[Callable[[Changes], Changes]], better: _Better, *, until: float) -> None:
+        """Try one change after another to the best so far, and keep what is better."""
+        for trial in trials:
+            if time.monotonic() < until:
+                self._try({**self.best[0], **trial(self.best[0])}, better)
+            else:
+                self.in_time = False
+            self._done += 1
+            self._show(self._done, self._total)
 
-    def trials(self) -> list[Callable[[Changes], Changes | None]]:
-        """What to try, in order: given the best so far, a change to it, or None where it would change nothing."""
-        return [
-            *(self._with_attribute(name) for name in untold(self._settings)),
-            *(self._with_value(name, value) for name, values in SEARCHED.items() for value in values),
-        ]
+    def _try(self, changes: Changes, better: _Better) -> None:
+        outcome = self.validation.choose(changes)
+        kept = better(outcome.ndcg, self.best[1].ndcg)
+        self.tried.append(_tried(changes, outcome.ndcg, kept=kept))
+        if kept:
+            self.best = changes, outcome
 
-    def _with_attribute(self, name: str) -> Callable[[Changes], Changes | None]:
-        def trial(best: Changes) -> Changes | None:
-            template = str(best.get(TEMPLATE, self._settings.text_template))
-            has_texts = self._texts(template).vectors.any()
-            return {TEMPLATE: telling(template, name)} if has_texts else None
 
-        return trial
+def _template_trials(validation: Validation) -> list[Callable[[Changes], Changes]]:
+    def told(name: str) -> Callable[[Changes], Changes]:
+        return lambda best: {TEMPLATE: with_line_for(name, str(best.get(TEMPLATE, validation.settings.text_template)))}
 
-    def _with_value(self, name: str, value: float) -> Callable[[Changes], Changes | None]:
-        def trial(_: Changes) -> Changes | None:
-            decays = name != "half_life_days" or self._present is not None
-            return {name: value} if decays and value != getattr(self._settings, name) else None
+    return [told(name) for name in missing_attributes(validation.settings)] if validation.reads_texts else []
 
-        return trial
 
-    def try_on(self, changes: Changes) -> Gains:
-        """NDCG@10 on the half that chooses, with these changes and the weights that are best with them there."""
-        settings = self._settings.model_copy(update=dict(changes))
-        parts, model = self._parts(settings)
-        choosing = parts[::2]
-        weights = learn_blend([choosing], settings, with_taste=model is not None) or BlendWeights().under(settings)
-        self._learned[_key(changes)] = weights, model
-        gains = _gains(choosing, weights, with_taste=model is not None)
-        self.tried.append(
-            Tried(settings=dict(changes), blend=float(gains.blend.mean()), interests=float(gains.interests.mean()))
-        )
-        return gains
+def _value_trials(validation: Validation) -> list[Callable[[Changes], Changes]]:
+    def set_to(name: str, value: float) -> Callable[[Changes], Changes]:
+        return lambda _: {name: value}
 
-    def confirmed(self, best: Changes, note: str) -> Tuning:
-        """What surely gains in `blend` for the other half; else the template alone that surely does in `interests`."""
-        whole = self._measured(best, note)
-        if whole.gain is not None and whole.gain.low > 0:
-            return replace(whole, found=_as_settings(best, self._learned[_key(best)][0]))
-        if TEMPLATE in best:
-            template = {TEMPLATE: best[TEMPLATE]}
-            told = self._measured(template, note + "no settings beside the template are better by more than chance")
-            if told.gain is not None and told.gain.high >= 0 and told.interests_gain and told.interests_gain.low > 0:
-                return replace(told, found=template)
-        return replace(whole, note=note + "no settings are better than the present ones by more than chance")
+    return [
+        set_to(name, value)
+        for name, values in SEARCHED.items()
+        if validation.timed or name != "half_life_days"
+        for value in values
+        if value != getattr(validation.settings, name)
+    ]
 
-    def _measured(self, changes: Changes, note: str) -> Tuning:
-        """What the changes gain for the other half, beside what a training by the present settings learns."""
-        weights, model = self._learned[_key(changes)]
-        settings = self._settings.model_copy(update=dict(changes))
-        after = _gains(self._parts(settings, model)[0][1::2], weights, with_taste=model is not None)
-        before = self._before
+
+def _better(found: Ndcg, best: Ndcg) -> bool:
+    return bool(found.blend.mean() > best.blend.mean())
+
+
+def _surely_better(found: Ndcg, best: Ndcg) -> bool:
+    """In the mean of both strategies, and by more than chance: a new text costs a reindex."""
+    ahead = found.mean - best.mean
+    return bool(ahead.mean() > SURE * ahead.std(ddof=1) / np.sqrt(len(ahead)))
+
+
+def _confirmed(search: _Search, template: tuple[Changes, Outcome]) -> Tuning:
+    """What surely gains in `blend` for the other half; else the template alone that surely does in `interests`.
+
+    Neither may surely lose in the other strategy.
+    """
+    validation, note = search.validation, "" if search.in_time else "stopped by the time given; "
+    before = validation.confirm({}, search.present, as_trained=True)
+
+    def said(blend: Gain, interests: Gain, found: Changes, note: str) -> Tuning:
+        tried = tuple(search.tried)
         return Tuning(
-            found={},
-            present=float(before.blend.mean()),
-            gain=_estimate(after.blend - before.blend),
-            present_interests=float(before.interests.mean()),
-            interests_gain=_estimate(after.interests - before.interests),
-            users=len(after.blend),
-            tried=tuple(self.tried),
-            note=note,
+            found=found, blend=blend, interests=interests, users=len(before.blend), tried=tried, note=note.rstrip("; ")
         )
 
-    @cached_property
-    def _before(self) -> Gains:
-        _, model = self._learned[()]
-        learned = self._as_a_training_learns() or BlendWeights().under(self._settings)
-        return _gains(self._parts(self._settings, model)[0][1::2], learned, with_taste=model is not None)
-
-    def _as_a_training_learns(self) -> BlendWeights | None:
-        """The weights that a training on what the validation cut leaves would learn by itself."""
-        cut, _ = self._cut(self._settings)
-        left = [history for history in cut.training(self._histories.values()) if history]
-        since = _since([event for history in left for event in history])
-        texts = self._texts(self._settings.text_template)
-        return learn(self._item_ids, texts, lambda: left, self._settings, present=cut.present, since=since)
-
-    def _parts(self, settings: Settings, model: TasteModel | None = None) -> tuple[list[Parts], TasteModel | None]:
-        cut, judge = self._cut(settings)
-        if model is None:
-            left = self._cut_anew(settings).training(self._histories.values())
-            interactions = collect(self._item_ids, left, cut.present, settings)
-            trained = train(interactions, self._texts(settings.text_template), settings)
-            model = trained if isinstance(trained, TasteModel) else None
-        return judge.parts(model), model
-
-    def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
-        key = (settings.half_life_days, settings.history_limit, settings.text_template)
-        if key not in self._kept:
-            cut = self._cut_anew(settings)
-            for _ in cut.training(self._histories.values()):
-                pass
-            self._kept = {key: (cut, Judge(cut, self._texts(settings.text_template), settings))}
-        return self._kept[key]
-
-    def _cut_anew(self, settings: Settings) -> Cut:
-        return Cut(self._item_ids, self._present, settings, since=self._since, sample=self._users)
+    changes, outcome = search.best
+    blend, interests = _gains(before, validation.confirm(changes, outcome))
+    if blend.added.low > 0 and interests.added.high >= 0:
+        return said(blend, interests, _as_settings(changes, outcome), note)
+    if template[0]:
+        # The weights are left to the trainings, so the gain is measured with what they learn.
+        blend_alone, interests_alone = _gains(before, validation.confirm(*template, as_trained=True))
+        if interests_alone.added.low > 0 and blend_alone.added.high >= 0:
+            note += "no settings beside the template are better by more than chance"
+            return said(blend_alone, interests_alone, template[0], note)
+    return said(blend, interests, {}, note + "no settings are better than the present ones by more than chance")
 
 
-def _gains(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) -> Gains:
-    interests = np.array([one.gains(by_interests(one, weights)[np.newaxis])[0] for one in parts])
-    if not with_taste:
-        return Gains(interests, interests)
-    return Gains(np.array([one.gains(blended(one, weights)[np.newaxis])[0] for one in parts]), interests)
+def _gains(before: Ndcg, after: Ndcg) -> tuple[Gain, Gain]:
+    """Of `blend` and of `interests`."""
+    pairs = ((before.blend, after.blend), (before.interests, after.interests))
+    blend, interests = (Gain(present=float(old.mean()), added=_estimate(new - old)) for old, new in pairs)
+    return blend, interests
 
 
 def _estimate(gains: Floats) -> Estimate:
@@ -264,30 +191,14 @@ def _estimate(gains: Floats) -> Estimate:
     return Estimate(mean=float(gains.mean()), low=float(low[0]), high=float(high[0]))
 
 
-def _as_settings(changes: Changes, weights: BlendWeights) -> dict[str, Value]:
-    found = asdict(weights)
+def _tried(changes: Changes, ndcg: Ndcg, *, kept: bool) -> Tried:
+    means = {"blend": float(ndcg.blend.mean()), "interests": float(ndcg.interests.mean())}
+    return Tried(settings=dict(changes), kept=kept, **means)
+
+
+def _as_settings(changes: Changes, outcome: Outcome) -> dict[str, Value]:
+    """The changes, and the weights chosen with them; those of a blend only where there was one to be judged."""
+    found = asdict(outcome.weights)
     names = {"text": "blend_text", "prior": "blend_prior", "half_life_days": "prior_half_life_days"}
-    return {**changes, **{names.get(name, name): value for name, value in found.items()}}
-
-
-def _key(changes: Changes) -> tuple[tuple[str, Value], ...]:
-    return tuple(sorted(changes.items()))
-
-
-def _present(events: Sequence[Event], settings: Settings) -> datetime | None:
-    """As `EventStore.present` tells it."""
-    liked = [event for event in events if event.type in liked_types(settings)]
-    times, rank = sorted(_times(liked), reverse=True), present_rank(len(liked))
-    if rank > len(times):
-        return None
-    told = [time.timestamp() for time in (times[0], times[rank - 1], times[min(2 * rank, len(times)) - 1])]
-    return datetime.fromtimestamp(present_time(*told), UTC)
-
-
-def _since(events: Sequence[Event]) -> datetime | None:
-    times = sorted(_times(events))
-    return times[int((1 - SHARE) * len(times))] if times and len(times) == len(events) else None
-
-
-def _times(events: Sequence[Event]) -> Iterator[datetime]:
-    return (event.timestamp for event in events if event.timestamp is not None)
+    unknown = ("text", "prior") if outcome.model is None else ()
+    return {**changes, **{names.get(name, name): value for name, value in found.items() if name not in unknown}}

@@ -8,7 +8,7 @@ import pytest
 from ingest.events import Event
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from ingest.taste.blending import better, learn
+from ingest.taste.blending import better, learn, learn_blend
 from ingest.taste.cuts import SAMPLE, Cut
 from ingest.taste.judge import Parts
 from ingest.taste.texts import Texts
@@ -96,6 +96,20 @@ def test_weights_that_serve_both_cuts_are_preferred_to_those_that_serve_one():
 
     assert better([users(0), users(1)], present, [first, both, second], score) == both
     assert better([users(0)], present, [first, both, second], score) == first
+
+
+def test_how_quickly_popularity_fades_the_cut_in_time_says_alone():
+    relevant = np.arange(10) == 0
+
+    def users(right, wrong):
+        priors = {right: relevant.astype(float), wrong: (~relevant).astype(float), 14.0: np.zeros(10)}
+        part = Parts(taste=np.zeros(10), text=-relevant.astype(float), priors=priors, relevant=relevant, sought=1)
+        return [part] * 60
+
+    last, now = users(30.0, 0.25), users(0.25, 30.0)
+    for with_taste in (True, False):
+        assert learn_blend([last], Settings(), with_taste=with_taste).half_life_days == 30.0
+        assert learn_blend([last, now], Settings(), with_taste=with_taste).half_life_days == 0.25
 
 
 def test_too_few_users_say_nothing():

@@ -92,6 +92,13 @@ def test_what_everybody_likes_is_pointed_at_less_where_the_ridge_grows():
     assert np.abs(grown[0]).sum() < np.abs(plain[0]).sum()
 
 
+@pytest.mark.parametrize("users", [0, 3, 60])
+def test_events_that_weigh_nothing_teach_nothing(users):
+    nothing = sparse.csr_array((users, 8), dtype=np.float32)
+    found = ease(nothing, np.zeros((8, 0), np.float32), ridge=5.0, ridge_growth=0.7, text_share=0.1, k=7)
+    assert not found.weights.any()
+
+
 def test_texts_are_centred_where_there_are_enough_of_them():
     text = random_text(60)
     text[7] = 0

@@ -1,15 +1,17 @@
 """The search over settings: what it may look at, what it finds, and that it says when it finds nothing."""
 
 import tomllib
+from zlib import crc32
 
 import numpy as np
 
 from ingest.settings import Settings
-from serving.evaluate import tuning
 from serving.evaluate.progress import silent
 from serving.evaluate.split import split_events
 from serving.evaluate.tune import as_json, as_toml
 from serving.evaluate.tuning import SEARCHED, tune
+from serving.evaluate.validation import Validation
+from tests.catalogues import KINDS, drawn
 from tests.unit.serving.evaluate.examples import likes
 
 GROUPS, EACH = 8, 12
@@ -37,7 +39,7 @@ def tuned(events, minutes=10.0, vectors=lambda _: NO_TEXT, **settings):
 def test_bad_settings_are_found_out_and_the_gain_is_measured_on_other_users():
     found = tuned(events_of(400), taste_neighbours=1)
     assert found.found["taste_neighbours"] > 1
-    assert found.gain.low > 0
+    assert found.blend.added.low > 0
     assert found.users == 200
     assert "taste_neighbours" in as_toml(found)
     assert Settings(**found.found).taste_neighbours == found.found["taste_neighbours"]
@@ -53,8 +55,10 @@ def test_the_settings_that_were_tried_hold_the_present_ones_and_at_most_all_of_t
 def test_no_time_leaves_the_present_settings():
     found = tuned(events_of(200), minutes=0)
     assert len(found.tried) == 1
-    assert found.found == {} or found.gain.low > 0
+    assert found.found == {} or found.blend.added.low > 0
     assert "stopped by the time" in found.note or found.found
+    without_time = tuned(events_of(200), minutes=0, vectors=group_told, attributes={"group": "keyword"})
+    assert len(without_time.tried) == 1
 
 
 def test_too_few_users_are_said_and_the_file_holds_no_setting():
@@ -71,14 +75,14 @@ def test_what_the_evaluation_holds_out_changes_nothing():
     held = {(user, item) for user, items in split.relevant.items() for item in items}
     shown = [event for event in split.train if (event.user_id, event.item_id) in held]
     assert not shown
-    search = tuning._Search(split, ITEMS, lambda _: NO_TEXT, Settings(taste_least_users=20), 1_000)
-    seen = {(user, event.item_id) for user, history in search._histories.items() for event in history}
+    validation = Validation(split, ITEMS, lambda _: NO_TEXT, Settings(taste_least_users=20), 1_000)
+    seen = {(user, event.item_id) for user, history in validation.histories.items() for event in history}
     assert not seen & held
 
 
 def group_told(template):
-    """Vectors that say nothing, or, where the template names the group of an item, which that is."""
-    vectors = np.random.default_rng(7).normal(size=(len(ITEMS), 16)).astype(np.float32)
+    """Vectors that say nothing, another nothing for each template, or the group of an item where it is named."""
+    vectors = np.random.default_rng(crc32(template.encode())).normal(size=(len(ITEMS), 16)).astype(np.float32)
     if "{group}" in template:
         vectors[:, :GROUPS] += 8 * np.repeat(np.eye(GROUPS, dtype=np.float32), EACH, axis=0)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -89,13 +93,35 @@ def test_an_attribute_that_says_what_people_like_comes_into_the_text_and_one_tha
     found = tuned(events_of(300), vectors=group_told, attributes=declared)
     expected = "{title}\n{group}\n{categories}\n{text}"
     assert found.found["text_template"] == expected
-    assert found.interests_gain.low > 0
+    assert found.interests.added.low > 0
     tried = [one.settings.get("text_template", "") for one in found.tried]
     assert any("{sku}" in template for template in tried)
     assert not any("{price}" in template for template in tried)
     written = tomllib.loads(as_toml(found))
     assert written["text_template"] == expected
     assert Settings(attributes=declared, **written).text_template == expected
+
+
+def test_where_nothing_is_learned_from_events_a_template_is_found_by_texts_alone():
+    found = tuned(events_of(300), vectors=group_told, attributes={"group": "keyword"}, taste_least_users=1_000)
+    assert "{group}" in found.found["text_template"]
+    assert not {"blend_text", "blend_prior"} & set(found.found), "there was no blend to find weights of"
+
+
+def test_a_template_that_says_nothing_is_not_written_where_the_weights_are_what_gains():
+    _, _, histories = drawn(KINDS["news"], seed=3)
+    events = [event for history in histories for event in history]
+    items = [f"i{number}" for number in range(KINDS["news"].items)]
+    settings = Settings(attributes={"sku": "keyword"})
+    rng = np.random.default_rng(5)
+
+    def noise(_):
+        vectors = rng.normal(size=(len(items), 16)).astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    split = split_events(events, items, settings, kind="user")
+    found = tune(split, items, noise, settings, users=1_000, minutes=10.0, bars=silent)
+    assert "text_template" not in found.found
 
 
 def test_a_template_that_names_an_attribute_already_is_left_alone():

@@ -1,0 +1,156 @@
+"""The cut that settings are tried on: one half of its users chooses, the other half confirms.
+
+It is made of the training events of a split, whose test events are put away before.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ingest.encoder.protocol import Vectors
+from ingest.events import Event
+from ingest.scoring import BlendWeights, present_rank, present_time
+from ingest.settings import Settings
+from ingest.taste.blending import blended, by_interests, learn, learn_blend
+from ingest.taste.cuts import SHARE, Cut
+from ingest.taste.interactions import collect
+from ingest.taste.judge import Judge, Parts
+from ingest.taste.model import TasteModel, train
+from ingest.taste.texts import Texts
+from ingest.weights import liked_types, usual
+from serving.evaluate.metrics import Floats
+from serving.evaluate.split import Split
+
+Value = float | str
+Changes = Mapping[str, Value]  # of settings, by name
+VectorsOf = Callable[[str], Vectors]  # by text template: `(items, d) float32` in the order of the items
+
+
+class Ndcg(NamedTuple):
+    """nDCG@10 of each user by both strategies, `(users,)` each; the same twice where nothing is learned of items."""
+
+    blend: Floats
+    interests: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Of both strategies."""
+        return (self.blend + self.interests) / 2
+
+
+class Outcome(NamedTuple):
+    """What some settings give on the half that chooses, and what is best beside them there."""
+
+    ndcg: Ndcg
+    weights: BlendWeights
+    model: TasteModel | None
+
+
+class Validation:
+    """Asks the users of the cut by exact scores in memory, without an index."""
+
+    def __init__(
+        self, split: Split, item_ids: Sequence[str], vectors: VectorsOf, settings: Settings, users: int
+    ) -> None:
+        self.histories: dict[str, list[Event]] = defaultdict(list)
+        for event in split.train:
+            self.histories[event.user_id].append(event)
+        self.settings = usual(self.histories.values(), settings).under(settings)
+        self._item_ids, self._users = item_ids, users
+        self._texts = lru_cache(maxsize=2)(lambda template: Texts(vectors(template)))
+        self._present = _present(split.train, settings)
+        self._since = _since(split.train) if split.kind == "global" else None
+        self._kept: dict[tuple[float, int, str], tuple[Cut, Judge]] = {}
+
+    @property
+    def users(self) -> int:
+        """How many can be asked."""
+        _, judge = self._cut(self.settings)
+        return len(judge.parts(None))
+
+    @property
+    def timed(self) -> bool:
+        """Whether events have times, so that they can decay."""
+        return self._present is not None
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether trainings read texts: on catalogues above `taste_dense_items` they do not."""
+        return bool(self._texts(self.settings.text_template).vectors.shape[1])
+
+    def choose(self, changes: Changes) -> Outcome:
+        """What the half that chooses says to these changes, with the weights that are best with them there."""
+        settings = self._changed(changes)
+        parts, model = self._parts(settings, None)
+        choosing = parts[::2]
+        weights = learn_blend([choosing], settings, with_taste=model is not None) or BlendWeights().under(settings)
+        return Outcome(_ndcg(choosing, weights, model), weights, model)
+
+    def confirm(self, changes: Changes, outcome: Outcome, *, as_trained: bool = False) -> Ndcg:
+        """What the other half says to the chosen weights, or to those that a training with these changes learns."""
+        settings = self._changed(changes)
+        weights = self._as_a_training_learns(settings) if as_trained else outcome.weights
+        return _ndcg(self._parts(settings, outcome.model)[0][1::2], weights, outcome.model)
+
+    def _changed(self, changes: Changes) -> Settings:
+        return self.settings.model_copy(update=dict(changes))
+
+    def _as_a_training_learns(self, settings: Settings) -> BlendWeights:
+        """The weights that a training on what the cut leaves would learn by itself."""
+        cut = self._cut_anew(settings)
+        left = [history for history in cut.training(self.histories.values()) if history]
+        since = _since([event for history in left for event in history])
+        texts = self._texts(settings.text_template)
+        found = learn(self._item_ids, texts, lambda: left, settings, present=cut.present, since=since)
+        return found or BlendWeights().under(settings)
+
+    def _parts(self, settings: Settings, model: TasteModel | None) -> tuple[list[Parts], TasteModel | None]:
+        cut, judge = self._cut(settings)
+        if model is None:
+            left = self._cut_anew(settings).training(self.histories.values())
+            interactions = collect(self._item_ids, left, cut.present, settings)
+            trained = train(interactions, self._texts(settings.text_template), settings)
+            model = trained if isinstance(trained, TasteModel) else None
+        return judge.parts(model), model
+
+    def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
+        key = (settings.half_life_days, settings.history_limit, settings.text_template)
+        if key not in self._kept:
+            cut = self._cut_anew(settings)
+            for _ in cut.training(self.histories.values()):
+                pass
+            self._kept = {key: (cut, Judge(cut, self._texts(settings.text_template), settings))}
+        return self._kept[key]
+
+    def _cut_anew(self, settings: Settings) -> Cut:
+        return Cut(self._item_ids, self._present, settings, since=self._since, sample=self._users)
+
+
+def _ndcg(parts: Sequence[Parts], weights: BlendWeights, model: TasteModel | None) -> Ndcg:
+    interests = np.array([one.gains(by_interests(one, weights)[np.newaxis])[0] for one in parts])
+    if model is None:
+        return Ndcg(interests, interests)
+    return Ndcg(np.array([one.gains(blended(one, weights)[np.newaxis])[0] for one in parts]), interests)
+
+
+def _present(events: Sequence[Event], settings: Settings) -> datetime | None:
+    """As `EventStore.present` tells it."""
+    liked = [event for event in events if event.type in liked_types(settings)]
+    times, rank = sorted(_times(liked), reverse=True), present_rank(len(liked))
+    if rank > len(times):
+        return None
+    told = [time.timestamp() for time in (times[0], times[rank - 1], times[min(2 * rank, len(times)) - 1])]
+    return datetime.fromtimestamp(present_time(*told), UTC)
+
+
+def _since(events: Sequence[Event]) -> datetime | None:
+    times = sorted(_times(events))
+    return times[int((1 - SHARE) * len(times))] if times and len(times) == len(events) else None
+
+
+def _times(events: Sequence[Event]) -> Iterator[datetime]:
+    return (event.timestamp for event in events if event.timestamp is not None)
