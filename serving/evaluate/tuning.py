@@ -99,6 +99,7 @@ class _Search:
     def __init__(self, validation: Validation, show: Callable[[int, int | None], None], total: int) -> None:
         self.validation = validation
         self._show, self._total, self._done = show, total, 0
+        show(0, total)
         self.present = validation.choose({})
         self.best: tuple[Changes, Outcome] = ({}, self.present)
         self.tried = [_tried({}, self.present.ndcg, kept=True)]
