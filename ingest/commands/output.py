@@ -17,7 +17,7 @@ def print_json(values: Mapping[str, Any]) -> None:
 
 
 def show(values: Mapping[str, Any], *, as_json: bool) -> None:
-    """Names and values, one a line; to a person, only those that say something."""
+    """Names and values, one a line; to a person, nothing of what is not there."""
     if as_json:
         print_json(values)
         return
@@ -28,8 +28,8 @@ def show(values: Mapping[str, Any], *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")  # a hash is longer than a line, and no part of it may be missing
     for name, value in values.items():
-        if value is not None and value not in ("", ()):
-            table.add_row(Text(name, style="bold"), Text(_in_words(value)))
+        if value is not None:
+            table.add_row(Text(name, style="bold"), Text(_in_words(value) or "-"))
     console.print(table)
 
 

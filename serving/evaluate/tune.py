@@ -54,11 +54,13 @@ def tune_files(
         split = split_events(given, frozenset(item_ids), catalogue.settings, kind=options.split, seed=options.seed)
 
         def vectors(template: str) -> Vectors:
-            _embed(catalogue, template, bars)
+            if template != present:
+                _embed(catalogue, template, bars)
             return _vectors(catalogue, item_ids, template)
 
+        present = catalogue.settings.text_template
         with shared_embeddings(catalogue, options.home):
-            vectors(catalogue.settings.text_template)
+            _embed(catalogue, present, bars)
         return tune(
             split, item_ids, vectors, catalogue.settings, users=options.users, minutes=options.minutes, bars=bars
         )
@@ -68,9 +70,7 @@ def as_toml(found: Tuning) -> str:
     """The settings as a file for AKIN_CONFIG; one without settings where the present ones are as good."""
     lines = [f"# {line}" for line in summary(found).splitlines()]
     if "text_template" in found.found:
-        lines.append(
-            "# Another text_template embeds every item anew: run `akin reindex` after the start with this file."
-        )
+        lines += [f"# {line}" for line in _OF_TEMPLATES]
     lines += [f"{name} = {_literal(value)}" for name, value in found.found.items()]
     return "\n".join(lines) + "\n"
 

@@ -97,6 +97,8 @@ def test_an_attribute_that_says_what_people_like_comes_into_the_text_and_one_tha
     tried = [one.settings.get("text_template", "") for one in found.tried]
     assert any("{sku}" in template for template in tried)
     assert not any("{price}" in template for template in tried)
+    assert "akin reindex" in as_toml(found)
+    assert "AKIN_TEXT_TEMPLATE" in as_toml(found)
     written = tomllib.loads(as_toml(found))
     assert written["text_template"] == expected
     assert Settings(attributes=declared, **written).text_template == expected
