@@ -63,12 +63,8 @@ def learn_blend(samples: Sequence[Sequence[Parts]], settings: Settings, *, with_
     if not samples:
         return None
     chosen = BlendWeights().under(settings)
-    lives = sorted(samples[0][0].priors)
-    score, prior = (blended, "prior") if with_taste else (by_interests, "interests_prior")
-    fixed = settings.blend_prior if with_taste else settings.interests_prior
-    tried = PRIOR_WEIGHTS if fixed is None else (fixed,)
-    grid = [replace(chosen, **{prior: b, "half_life_days": life}) for b, life in product(tried, lives)]
-    chosen = replace(chosen, half_life_days=better(samples[-1:], chosen, grid, score).half_life_days)
+    if len(lives := sorted(samples[-1][0].priors)) > 1:
+        chosen = replace(chosen, half_life_days=_half_life(samples[-1], lives, chosen, settings, with_taste=with_taste))
     if with_taste:
         texts = TEXT_WEIGHTS if settings.blend_text is None else (chosen.text,)
         priors = PRIOR_WEIGHTS if settings.blend_prior is None else (chosen.prior,)
@@ -76,6 +72,19 @@ def learn_blend(samples: Sequence[Sequence[Parts]], settings: Settings, *, with_
         chosen = better(samples, chosen, grid, blended)
     priors = PRIOR_WEIGHTS if settings.interests_prior is None else (chosen.interests_prior,)
     return better(samples, chosen, [replace(chosen, interests_prior=b) for b in priors], by_interests)
+
+
+def _half_life(
+    sample: Sequence[Parts], lives: Sequence[float], present: BlendWeights, settings: Settings, *, with_taste: bool
+) -> float:
+    """The half-life that ranks best with the weight of popularity that suits it."""
+    if with_taste:
+        priors = PRIOR_WEIGHTS if settings.blend_prior is None else (present.prior,)
+        grid = [replace(present, prior=b, half_life_days=life) for b, life in product(priors, lives)]
+        return better([sample], present, grid, blended).half_life_days
+    priors = PRIOR_WEIGHTS if settings.interests_prior is None else (present.interests_prior,)
+    grid = [replace(present, interests_prior=b, half_life_days=life) for b, life in product(priors, lives)]
+    return better([sample], present, grid, by_interests).half_life_days
 
 
 def blended(parts: Parts, weights: BlendWeights) -> Scores:

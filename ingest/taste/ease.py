@@ -42,7 +42,8 @@ def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma:
     With `A = [X; sqrt(gamma) T'] L^-1/2`: `P = L^-1/2 (I - A' W) L^-1/2`, `W = (A A' + I)^-1 A`.
     """
     roots = np.sqrt(ridges).astype(np.float32)
-    a = np.vstack([matrix.toarray(), np.float32(np.sqrt(gamma)) * text.T]) / roots
+    a = np.vstack([matrix.toarray(), np.float32(np.sqrt(gamma)) * text.T])
+    a /= roots
     gram = (a @ a.T).astype(np.float64)
     gram[np.diag_indices_from(gram)] += 1.0
     factor = linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
