@@ -92,6 +92,7 @@ def observe(model: Any, calibration: Iterable[Ids], limits: Mapping[str, float] 
     observed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in seen)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it takes all time of a busy machine
     with TemporaryDirectory(prefix="akin-observe-") as folder:
         path = Path(folder) / "observed.onnx"
         onnx.save(observed, path)
