@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="The usual dwell time by event type; default: the median, learned as well."
     )
     half_life_days: float = Field(180.0, gt=0, description="After this many days an event counts half.")
-    history_limit: int = Field(100, ge=1, le=500, description="How many of a user's latest events make the profile.")
+    history_limit: int = Field(500, ge=1, le=1000, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(
         90.0, gt=0, description="Popularity counts so many days before the present; a hundredth of the events is newer."
     )
@@ -125,7 +125,9 @@ class Settings(BaseSettings):
     train_taste: bool = Field(
         default=True, description="Learn from events which items go together at every reindex; `auto` then blends."
     )
-    taste_neighbours: int = Field(50, ge=1, le=1000, description="Strongest item-item weights kept for each item.")
+    taste_neighbours: int | None = Field(
+        None, ge=1, le=1000, description="Strongest item-item weights kept for each item; default: 50 to 200, learned."
+    )
     taste_dense_items: int = Field(
         20_000, ge=0, description="Catalogues up to this many items get EASE (4 bytes x items^2), larger ones cosines."
     )

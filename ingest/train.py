@@ -15,7 +15,7 @@ import numpy as np
 from ingest.chunks import chunks
 from ingest.encoder.protocol import Vectors
 from ingest.index.protocol import NO_TASTE, Index
-from ingest.scoring import BlendWeights, all_fixed
+from ingest.scoring import all_fixed
 from ingest.sentences import count_of
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
@@ -23,6 +23,7 @@ from ingest.store.records import GenerationState
 from ingest.weights import liked_types, usual
 
 if TYPE_CHECKING:
+    from ingest.taste.blending import Choice
     from ingest.taste.model import TooFewEvents
     from ingest.taste.texts import Texts
 
@@ -39,6 +40,7 @@ class TrainReport:
     users: int = 0
     events: int = 0
     changed: int = 0
+    neighbours: int = 0  # weights kept for each item
     blend: dict[str, float] | None = None  # what was learned of the blend's weights; None: too few users to tell
     seconds: float = 0.0
     note: str = ""
@@ -65,7 +67,7 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     """
     # Only where weights are trained should anybody wait for scipy to load.
     from ingest.taste.interactions import collect  # noqa: PLC0415
-    from ingest.taste.model import TasteModel, no_model, train  # noqa: PLC0415
+    from ingest.taste.model import TasteModel, neighbours, no_model, train  # noqa: PLC0415
     from ingest.taste.texts import Texts  # noqa: PLC0415
 
     started = time.monotonic()
@@ -73,21 +75,23 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     texts = Texts(text)
     found = usual(ledger.events.histories(), settings)
     settings = found.under(settings)
-    blend = _learn(settings, ledger, item_ids, texts)
+    learned = _learn(settings, ledger, item_ids, texts)
+    k = neighbours(len(item_ids), settings)[0] if learned is None else learned.neighbours
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
-    trained = train(interactions, texts, settings)
+    trained = train(interactions, texts, settings, k=k)
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
     ledger.learned.keep_usual(found)
     ledger.learned.keep_rarities(dict(zip(item_ids, texts.rarity.tolist(), strict=True)))
-    if blend is not None:
-        ledger.learned.keep_blend(blend)
+    if learned is not None:
+        ledger.learned.keep_blend(learned.weights)
     report = TrainReport(
         items=len(item_ids),
         users=interactions.users,
         events=interactions.events,
         changed=len(changed),
-        blend=None if blend is None else asdict(blend),
+        neighbours=0 if note else k,
+        blend=None if learned is None else asdict(learned.weights),
         seconds=round(time.monotonic() - started, 3),
         note=note,
     )
@@ -105,8 +109,8 @@ def what_is_missing(settings: Settings, ledger: Ledger, item_ids: Sequence[str])
     return "" if found is None else _too_few(found)
 
 
-def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Texts") -> BlendWeights | None:
-    """What text and recent popularity are worth; None where the settings say it, or too few users do."""
+def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Texts") -> "Choice | None":
+    """What is best beside the events' weights; None where the settings say it all, or too few users can tell."""
     from ingest.taste.blending import learn  # noqa: PLC0415
     from ingest.taste.cuts import SHARE  # noqa: PLC0415
 

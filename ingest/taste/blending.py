@@ -1,15 +1,17 @@
 """How much text and recent popularity count beside taste, and beside text: learned on what users liked last.
 
 A cut holds something out, weights are trained on the rest, and a grid of blends ranks the whole catalogue for a sample
-of users. The present weights stay unless others are better by more than chance.
+of users; so do more weights for each item. The present ones stay unless others are better by more than chance.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.events import Event
 from ingest.scoring import BlendWeights, Scores
@@ -17,7 +19,7 @@ from ingest.settings import Settings
 from ingest.taste.cuts import Cut
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
-from ingest.taste.model import TasteModel, train
+from ingest.taste.model import TasteModel, neighbours, train
 from ingest.taste.texts import Texts
 
 TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -26,6 +28,14 @@ LEAST_SAMPLE = 50
 SURE = 2.0  # standard errors: the best of many pairs is better than the present one by luck, too
 
 Score = Callable[[Parts, BlendWeights], Scores]
+Sample = Mapping[int, Sequence[Parts]]  # what a cut's users are told, by how many weights of an item are kept
+
+
+class Choice(NamedTuple):
+    """What a training found best: the weights of a blend, and how many item-item weights of each item are kept."""
+
+    weights: BlendWeights
+    neighbours: int
 
 
 def learn(
@@ -36,7 +46,7 @@ def learn(
     *,
     present: datetime | None,
     since: datetime | None,
-) -> BlendWeights | None:
+) -> Choice | None:
     """Hold out each user's latest events, then everybody's `since` a time where all have one, and learn from both.
 
     The first says what somebody wants next, the second what everybody wants now. None with too few users to tell.
@@ -46,22 +56,50 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, since=since))
     samples, with_taste = [], False
     for cut in cuts:
-        trained = train(collect(item_ids, cut.training(histories()), cut.present, settings), texts, settings)
+        interactions = collect(item_ids, cut.training(histories()), cut.present, settings)
+        trained = train(interactions, texts, settings, k=neighbours(len(item_ids), settings)[-1])
         model = trained if isinstance(trained, TasteModel) else None
         with_taste |= model is not None
-        samples.append(Judge(cut, texts, settings).parts(model))
+        samples.append(told(Judge(cut, texts, settings), model, settings))
     return learn_blend(samples, settings, with_taste=with_taste)
 
 
-def learn_blend(samples: Sequence[Sequence[Parts]], settings: Settings, *, with_taste: bool) -> BlendWeights | None:
-    """The weights that rank best what several cuts hold out, each cut counting alike; None with too few users to tell.
+def told(judge: Judge, model: TasteModel | None, settings: Settings) -> dict[int, list[Parts]]:
+    """What a cut's users are told with each number of weights that an item of the model may keep."""
+    choices = neighbours(judge.items, settings)
+    if model is None:
+        return {choices[0]: judge.parts(None)}
+    return {k: judge.parts(model.with_strongest(k)) for k in choices}
 
-    How quickly popularity fades the last cut alone says: in time, where there is one. What each user did last may be
-    long ago, and popularity is counted as of now. What the settings fix is not searched.
+
+def learn_blend(samples: Sequence[Sample], settings: Settings, *, with_taste: bool) -> Choice | None:
+    """What ranks best what several cuts hold out, each cut counting alike; None with too few users to tell.
+
+    The weights are found with the fewest neighbours, and again where more are surely better with those weights. What
+    the settings fix is not searched.
     """
-    samples = [sample for sample in samples if len(sample) >= LEAST_SAMPLE]
+    samples = [sample for sample in samples if len(next(iter(sample.values()))) >= LEAST_SAMPLE]
     if not samples:
         return None
+    choices = sorted(set.intersection(*(set(sample) for sample in samples)))
+    weights = _weights([sample[choices[0]] for sample in samples], settings, with_taste=with_taste)
+    gains = [np.transpose([_gains(sample[k], weights) for k in choices]) for sample in samples]
+    best = surely_best(gains)
+    if best > 0:
+        weights = _weights([sample[choices[best]] for sample in samples], settings, with_taste=with_taste)
+    return Choice(weights, choices[best])
+
+
+def _gains(sample: Sequence[Parts], weights: BlendWeights) -> list[float]:
+    return [float(parts.gains(blended(parts, weights)[np.newaxis])[0]) for parts in sample]
+
+
+def _weights(samples: Sequence[Sequence[Parts]], settings: Settings, *, with_taste: bool) -> BlendWeights:
+    """The weights of a blend that rank best what the cuts hold out.
+
+    How quickly popularity fades the last cut alone says: in time, where there is one. What each user did last may be
+    long ago, and popularity is counted as of now.
+    """
     chosen = BlendWeights().under(settings)
     if len(lives := sorted(samples[-1][0].priors)) > 1:
         chosen = replace(chosen, half_life_days=_half_life(samples[-1], lives, chosen, settings, with_taste=with_taste))
@@ -100,20 +138,29 @@ def by_interests(parts: Parts, weights: BlendWeights) -> Scores:
 def better(
     samples: Sequence[Sequence[Parts]], present: BlendWeights, grid: Sequence[BlendWeights], score: Score
 ) -> BlendWeights:
-    """The best of what is better than the present weights by more than chance, else those.
+    """The best of what is better than the present weights by more than chance, else those; see `surely_best`."""
+    tried = [present, *(weights for weights in grid if weights != present)]
+    gains = [
+        np.array([parts.gains(np.stack([score(parts, weights) for weights in tried])) for parts in sample])
+        for sample in samples
+    ]
+    return tried[surely_best(gains)]
+
+
+def surely_best(cuts: Sequence[NDArray[np.float64]]) -> int:
+    """Which column of each cut's `(users, choices)` gains is best of those that surely beat the first; else 0.
 
     Best is the harmonic mean over the cuts: what answers one question well and the other badly is not chosen for it.
     """
-    tried = [present, *(weights for weights in grid if weights != present)]
-    means, ahead, errors = [], np.zeros(len(tried)), np.zeros(len(tried))
-    for sample in samples:
-        gains = np.array([parts.gains(np.stack([score(parts, weights) for weights in tried])) for parts in sample])
+    choices = cuts[0].shape[1]
+    means, ahead, errors = [], np.zeros(choices), np.zeros(choices)
+    for gains in cuts:
         # In units of the best mean, so that the cut that is harder to guess counts as much as the other.
-        gains /= max(float(gains.mean(axis=0).max()), 1e-12)
-        means.append(gains.mean(axis=0))
-        more = gains - gains[:, :1]
-        ahead += more.mean(axis=0) / len(samples)
-        errors += more.var(axis=0, ddof=1) / len(more) / len(samples) ** 2
+        scaled = gains / max(float(gains.mean(axis=0).max()), 1e-12)
+        means.append(scaled.mean(axis=0))
+        more = scaled - scaled[:, :1]
+        ahead += more.mean(axis=0) / len(cuts)
+        errors += more.var(axis=0, ddof=1) / len(more) / len(cuts) ** 2
     sure = ahead > SURE * np.sqrt(errors)
     sure[0] = True
-    return tried[int(np.argmin(np.where(sure, np.sum(1.0 / np.maximum(means, 1e-12), axis=0), np.inf)))]
+    return int(np.argmin(np.where(sure, np.sum(1.0 / np.maximum(means, 1e-12), axis=0), np.inf)))

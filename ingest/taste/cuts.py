@@ -24,11 +24,15 @@ _LEAST_LIKED = 5
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class HeldOut:
-    """One drawn user: what a training may know of the history, and the liked items it may not."""
+    """One drawn user: what a training may know of the history, and the liked items it may not.
+
+    `rest` is what makes the profile, the latest events, and `seen` the items of all that a training may know.
+    """
 
     draw: int
     user_id: str
     rest: tuple[Event, ...]
+    seen: frozenset[str]
     liked: frozenset[str]
 
 
@@ -95,7 +99,8 @@ class Cut:
             return
         user_id = rest[0].user_id
         draw = -crc32(user_id.encode("utf-8", "surrogatepass"))  # the smallest hashes stay: the largest leave the heap
-        held = HeldOut(draw=draw, user_id=user_id, rest=tuple(rest[-self._settings.history_limit :]), liked=liked)
+        latest, seen = tuple(rest[-self._settings.history_limit :]), frozenset(event.item_id for event in rest)
+        held = HeldOut(draw=draw, user_id=user_id, rest=latest, seen=seen, liked=liked)
         heapq.heappush(self._sample, (draw, user_id, held))
         if len(self._sample) > self._most:
             heapq.heappop(self._sample)

@@ -65,6 +65,11 @@ class Judge:
         asked = [(held, self._weighed(held, settings)) for held in cut.users]
         self._asked = [(held, weighed, _text(texts, weighed)) for held, weighed in asked if weighed]
 
+    @property
+    def items(self) -> int:
+        """How many items are ranked."""
+        return len(self._columns)
+
     def parts(self, model: TasteModel | None) -> list[Parts]:
         """What taste, text and popularity say for each user; without a model all that taste says is 0."""
         incoming = None if model is None else _matrix(model)
@@ -78,7 +83,7 @@ class Judge:
         self, held: HeldOut, weighed: _Weighed, text: _Text | None, incoming: "sparse.csr_array | None"
     ) -> Parts:
         n = len(self._columns)
-        seen = [column for column, _ in weighed]
+        seen = [self._columns[item_id] for item_id in held.seen if item_id in self._columns]
         taste = np.zeros(n) if incoming is None else incoming @ _query(weighed, n)
         texts = np.zeros(n, np.float32) if text is None else text
         popular = np.setdiff1d(self._popular, seen)

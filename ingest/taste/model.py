@@ -11,8 +11,10 @@ from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions
 from ingest.taste.neighbours import cosine_neighbours
-from ingest.taste.strongest import Strongest
+from ingest.taste.strongest import Strongest, kept
 from ingest.taste.texts import Texts
+
+NEIGHBOURS = (50, 100, 200)  # weights kept for each item: so many, or more where a training finds them surely better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,10 @@ class TasteModel:
     def rows(self) -> Iterator[tuple[str, NDArray[np.int32], Vectors]]:
         """Each item with the indices of the items whose weights point at it, and those weights."""
         yield from zip(self.item_ids, *self.incoming, strict=True)
+
+    def with_strongest(self, k: int) -> "TasteModel":
+        """The same with the k strongest weights of each item."""
+        return TasteModel(item_ids=self.item_ids, incoming=kept(self.incoming, k))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +48,24 @@ def too_few_events(interactions: Interactions, settings: Settings) -> TooFewEven
     return TooFewEvents(users=interactions.users, needed=settings.taste_least_users)
 
 
-def train(interactions: Interactions, texts: Texts, settings: Settings) -> TasteModel | TooFewEvents:
-    """Weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
+def neighbours(items: int, settings: Settings) -> tuple[int, ...]:
+    """How many weights an item may keep: what the settings say, else what a training may choose from.
+
+    Above `taste_dense_items` items there is no choice: 200 weights would take 1.6 GB for a million items.
+    """
+    if settings.taste_neighbours is not None:
+        return (settings.taste_neighbours,)
+    return NEIGHBOURS if items <= settings.taste_dense_items else NEIGHBOURS[:1]
+
+
+def train(interactions: Interactions, texts: Texts, settings: Settings, *, k: int) -> TasteModel | TooFewEvents:
+    """The k strongest weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
 
     `texts` are in the order of the interactions' items.
     """
     if (too_few := too_few_events(interactions, settings)) is not None:
         return too_few
-    k = min(settings.taste_neighbours, max(1, len(interactions.item_ids) - 1))
+    k = min(k, max(1, len(interactions.item_ids) - 1))
     if len(interactions.item_ids) > settings.taste_dense_items:
         incoming = cosine_neighbours(interactions.matrix, k=k)
     else:

@@ -23,6 +23,16 @@ def strongest(rows: Vectors, k: int) -> Strongest:
     return Strongest(chosen.astype(np.int32), np.take_along_axis(rows, chosen, axis=1).astype(np.float32))
 
 
+def kept(found: Strongest, k: int) -> Strongest:
+    """The k largest by size of what was kept of each row."""
+    if k >= found.weights.shape[1]:
+        return found
+    places = strongest(found.weights, k).indices
+    return Strongest(
+        np.take_along_axis(found.indices, places, axis=1), np.take_along_axis(found.weights, places, axis=1)
+    )
+
+
 def stacked(blocks: list[Strongest]) -> Strongest:
     """Blocks of rows, in their order, as one."""
     return Strongest(np.vstack([b.indices for b in blocks]), np.vstack([b.weights for b in blocks]))

@@ -198,8 +198,8 @@ def _tried(changes: Changes, ndcg: Ndcg, *, kept: bool) -> Tried:
 
 
 def _as_settings(changes: Changes, outcome: Outcome) -> dict[str, Value]:
-    """The changes, and the weights chosen with them; those of a blend only where there was one to be judged."""
-    found = asdict(outcome.weights)
+    """The changes, and what was chosen with them; what is of a blend only where there was one to be judged."""
+    found = {**asdict(outcome.choice.weights), "taste_neighbours": outcome.choice.neighbours}
     names = {"text": "blend_text", "prior": "blend_prior", "half_life_days": "prior_half_life_days"}
-    unknown = ("text", "prior") if outcome.model is None else ()
+    unknown = ("text", "prior", "taste_neighbours") if outcome.model is None else ()
     return {**changes, **{names.get(name, name): value for name, value in found.items() if name not in unknown}}

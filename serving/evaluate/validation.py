@@ -15,11 +15,11 @@ from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
-from ingest.taste.blending import blended, by_interests, learn, learn_blend
+from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, told
 from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
-from ingest.taste.model import TasteModel, train
+from ingest.taste.model import TasteModel, neighbours, train
 from ingest.taste.texts import Texts
 from ingest.weights import liked_types, usual
 from serving.evaluate.metrics import Floats
@@ -43,10 +43,10 @@ class Ndcg(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What some settings give on the half that chooses, and what is best beside them there."""
+    """What some settings give on the half that chooses, what is best beside them there, and all that may be kept."""
 
     ndcg: Ndcg
-    weights: BlendWeights
+    choice: Choice
     model: TasteModel | None
 
 
@@ -85,37 +85,42 @@ class Validation:
     def choose(self, changes: Changes) -> Outcome:
         """What the half that chooses says to these changes, with the weights that are best with them there."""
         settings = self._changed(changes)
-        parts, model = self._parts(settings, None)
-        choosing = parts[::2]
-        weights = learn_blend([choosing], settings, with_taste=model is not None) or BlendWeights().under(settings)
-        return Outcome(_ndcg(choosing, weights, model), weights, model)
+        _, judge = self._cut(settings)
+        model = self._trained(settings)
+        choosing = {k: parts[::2] for k, parts in told(judge, model, settings).items()}
+        choice = learn_blend([choosing], settings, with_taste=model is not None) or self._unlearned(settings)
+        return Outcome(_ndcg(choosing[choice.neighbours], choice.weights, model), choice, model)
 
     def confirm(self, changes: Changes, outcome: Outcome, *, as_trained: bool = False) -> Ndcg:
         """What the other half says to the chosen weights, or to those that a training with these changes learns."""
         settings = self._changed(changes)
-        weights = self._as_a_training_learns(settings) if as_trained else outcome.weights
-        return _ndcg(self._parts(settings, outcome.model)[0][1::2], weights, outcome.model)
+        choice = self._as_a_training_learns(settings) if as_trained else outcome.choice
+        _, judge = self._cut(settings)
+        model = outcome.model and outcome.model.with_strongest(choice.neighbours)
+        return _ndcg(judge.parts(model)[1::2], choice.weights, model)
 
     def _changed(self, changes: Changes) -> Settings:
         return self.settings.model_copy(update=dict(changes))
 
-    def _as_a_training_learns(self, settings: Settings) -> BlendWeights:
-        """The weights that a training on what the cut leaves would learn by itself."""
+    def _as_a_training_learns(self, settings: Settings) -> Choice:
+        """What a training on what the cut leaves would learn by itself."""
         cut = self._cut_anew(settings)
         left = [history for history in cut.training(self.histories.values()) if history]
         since = _since([event for history in left for event in history])
         texts = self._texts(settings.text_template)
         found = learn(self._item_ids, texts, lambda: left, settings, present=cut.present, since=since)
-        return found or BlendWeights().under(settings)
+        return found or self._unlearned(settings)
 
-    def _parts(self, settings: Settings, model: TasteModel | None) -> tuple[list[Parts], TasteModel | None]:
-        cut, judge = self._cut(settings)
-        if model is None:
-            left = self._cut_anew(settings).training(self.histories.values())
-            interactions = collect(self._item_ids, left, cut.present, settings)
-            trained = train(interactions, self._texts(settings.text_template), settings)
-            model = trained if isinstance(trained, TasteModel) else None
-        return judge.parts(model), model
+    def _unlearned(self, settings: Settings) -> Choice:
+        return Choice(BlendWeights().under(settings), neighbours(len(self._item_ids), settings)[0])
+
+    def _trained(self, settings: Settings) -> TasteModel | None:
+        """With as many weights as may be kept."""
+        cut = self._cut_anew(settings)
+        interactions = collect(self._item_ids, cut.training(self.histories.values()), cut.present, settings)
+        k = neighbours(len(self._item_ids), settings)[-1]
+        trained = train(interactions, self._texts(settings.text_template), settings, k=k)
+        return trained if isinstance(trained, TasteModel) else None
 
     def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
         key = (settings.half_life_days, settings.history_limit, settings.text_template)

@@ -10,7 +10,7 @@ from ingest.scoring import BlendWeights
 from ingest.settings import Settings
 from ingest.taste.blending import better, learn, learn_blend
 from ingest.taste.cuts import SAMPLE, Cut
-from ingest.taste.judge import Parts
+from ingest.taste.judge import Judge, Parts
 from ingest.taste.texts import Texts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,7 +23,8 @@ def learned(histories, text=None, **settings):
     since = sorted(times)[int(0.8 * len(times))] if times else None
     text = np.zeros((len(ITEMS), 0), np.float32) if text is None else text
     present = max(times, default=None)
-    return learn(ITEMS, Texts(text), lambda: histories, settings, present=present, since=since)
+    found = learn(ITEMS, Texts(text), lambda: histories, settings, present=present, since=since)
+    return None if found is None else found.weights
 
 
 def history(user, items, at=lambda n: None):
@@ -108,8 +109,36 @@ def test_how_quickly_popularity_fades_the_cut_in_time_says_alone():
 
     last, now = users(30.0, 0.25), users(0.25, 30.0)
     for with_taste in (True, False):
-        assert learn_blend([last], Settings(), with_taste=with_taste).half_life_days == 30.0
-        assert learn_blend([last, now], Settings(), with_taste=with_taste).half_life_days == 0.25
+        assert learn_blend([{50: last}], Settings(), with_taste=with_taste).weights.half_life_days == 30.0
+        assert learn_blend([{50: last}, {50: now}], Settings(), with_taste=with_taste).weights.half_life_days == 0.25
+
+
+def test_more_weights_of_an_item_are_kept_where_they_are_surely_better():
+    relevant = np.arange(10) == 0
+
+    def users(right):
+        """So many of 60 are told the right item."""
+        tastes = [relevant.astype(float)] * right + [-relevant.astype(float)] * (60 - right)
+        none = {"text": np.zeros(10), "priors": {14.0: np.zeros(10)}, "relevant": relevant, "sought": 1}
+        return [Parts(taste=taste, **none) for taste in tastes]
+
+    def chosen(*cuts):
+        return learn_blend(cuts, Settings(), with_taste=True).neighbours
+
+    clearly, hardly = {50: users(20), 100: users(30), 200: users(40)}, {50: users(20), 100: users(21), 200: users(22)}
+    assert chosen(clearly) == 200
+    assert chosen(hardly) == 50
+    assert chosen(clearly, {50: users(40), 100: users(20), 200: users(20)}) == 50
+    assert chosen(clearly, {50: users(0)[:20], 100: users(0)[:20], 200: users(0)[:20]}) == 200, "too few to be asked"
+
+
+def test_an_item_that_was_seen_before_the_profile_begins_is_not_ranked():
+    cut = Cut(ITEMS, None, Settings(history_limit=2))
+    list(cut.training([history("a", range(10))]))
+    judge = Judge(cut, Texts(np.zeros((len(ITEMS), 0), np.float32)), Settings(history_limit=2))
+    (parts,) = judge.parts(None)
+    assert [event.item_id for event in cut.users[0].rest] == ["i6", "i7"]
+    assert len(parts.relevant) == len(ITEMS) - 8, "all but the eight that were met"
 
 
 def test_too_few_users_say_nothing():

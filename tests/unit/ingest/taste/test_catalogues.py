@@ -10,7 +10,7 @@ from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.judge import HALF_LIVES, Judge
-from ingest.taste.model import TasteModel, train
+from ingest.taste.model import NEIGHBOURS, TasteModel, train
 from ingest.taste.texts import Texts
 from tests.catalogues import KINDS, drawn, times
 
@@ -34,11 +34,12 @@ def measured(name):
     known = [history for history in test.training(histories) if history]
     arguments = {"present": test.present, "since": since_share(known)}
     texts = Texts(text)
-    weights = learn(item_ids, texts, lambda: known, settings, **arguments) or BlendWeights()
+    found = learn(item_ids, texts, lambda: known, settings, **arguments)
+    weights, k = found or (BlendWeights(), NEIGHBOURS[0])
     interactions = collect(item_ids, known, test.present, settings)
     judge = Judge(test, texts, settings)
 
-    blend = mean_gain(judge, train(interactions, texts, settings), lambda parts: blended(parts, weights))
+    blend = mean_gain(judge, train(interactions, texts, settings, k=k), lambda parts: blended(parts, weights))
 
     lives = HALF_LIVES if test.present else (weights.half_life_days,)
     popular = max(mean_gain(judge, None, lambda parts, life=life: parts.prior(life)) for life in lives)
@@ -61,7 +62,7 @@ def test_the_blend_holds_up_beside_ease_and_popularity(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["shop", "dense", "sparse", "no texts", "views only", "no times"])
+@pytest.mark.parametrize("name", ["shop", "dense", "sparse", "long histories", "no texts", "views only", "no times"])
 def test_the_blend_is_not_below_the_best_ease(name):
     blend, best, popular = measured(name)
     assert blend >= best

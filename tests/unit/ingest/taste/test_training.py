@@ -12,12 +12,12 @@ from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions, collect
-from ingest.taste.model import TasteModel, TooFewEvents, train
+from ingest.taste.model import NEIGHBOURS, TasteModel, TooFewEvents, neighbours, train
 from ingest.taste.neighbours import cosine_neighbours
-from ingest.taste.strongest import strongest
+from ingest.taste.strongest import kept, strongest
 from ingest.taste.texts import Texts, centred_rows
 
-SETTINGS = Settings(taste_least_users=1, taste_neighbours=50)
+SETTINGS = Settings(taste_least_users=1)
 NEWEST = datetime(2024, 5, 1, tzinfo=UTC)
 
 
@@ -73,6 +73,21 @@ def test_only_the_strongest_weights_of_each_item_are_kept():
     np.testing.assert_allclose(found.weights, [[-0.9, 0.3], [0.2, 0.1]], atol=1e-7)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
+def test_the_strongest_of_the_strongest_are_the_strongest(seed, k, fewer):
+    rng = np.random.default_rng(seed)
+    rows = (rng.permutation(np.arange(1, 41)) * rng.choice([-1, 1], 40)).reshape(4, 10).astype(np.float32)
+    fewer = min(k, fewer)
+    for found, expected in zip(kept(strongest(rows, k), fewer), strongest(rows, fewer), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_training_may_choose_how_many_weights_it_keeps_unless_told_or_too_large():
+    assert neighbours(20_000, Settings()) == NEIGHBOURS
+    assert neighbours(20_001, Settings()) == NEIGHBOURS[:1]
+    assert neighbours(5, Settings(taste_neighbours=7)) == neighbours(20_001, Settings(taste_neighbours=7)) == (7,)
+
+
 def test_an_item_without_events_gets_weights_from_items_that_read_alike():
     text = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
     matrix = sparse.csr_array(np.array([[0, 1, 1, 0], [0, 1, 1, 1], [0, 1, 0, 1]] * 5, np.float32))
@@ -123,8 +138,8 @@ def test_neighbours_are_shrunk_cosines():
 def test_the_catalogue_decides_how_weights_are_trained():
     interactions = Interactions(item_ids=tuple("abcdef"), matrix=random_matrix(20, 6), events=20)
     text = random_text(6)
-    small = train(interactions, Texts(text), SETTINGS)
-    large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}))
+    small = train(interactions, Texts(text), SETTINGS, k=50)
+    large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}), k=50)
     assert isinstance(small, TasteModel)
     assert isinstance(large, TasteModel)
     assert small.incoming.weights.shape == large.incoming.weights.shape == (6, 5)
@@ -133,12 +148,12 @@ def test_the_catalogue_decides_how_weights_are_trained():
 
 def test_too_few_users_are_no_error():
     interactions = Interactions(item_ids=("a", "b"), matrix=random_matrix(3, 2, density=1.0), events=6)
-    assert train(interactions, Texts(random_text(2)), Settings()) == TooFewEvents(users=3, needed=100)
+    assert train(interactions, Texts(random_text(2)), Settings(), k=50) == TooFewEvents(users=3, needed=100)
 
 
 def test_a_catalogue_of_one_item_has_nothing_to_point_at_it():
     interactions = Interactions(item_ids=("a",), matrix=sparse.csr_array(np.ones((2, 1), np.float32)), events=2)
-    model = train(interactions, Texts(random_text(1)), SETTINGS)
+    model = train(interactions, Texts(random_text(1)), SETTINGS, k=50)
     assert [(item_id, weights.tolist()) for item_id, _, weights in model.rows()] == [("a", [0.0])]
 
 
