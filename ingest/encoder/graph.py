@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ingest.encoder.artifact import Pooling
 
+POOLED = "akin_pooled"  # what is made of the tokens of a text
 OPSET = 18  # ReduceSum and ReduceL2 take their axes as an input from here on
 
 
@@ -102,18 +103,18 @@ def _mean_nodes(hidden: str) -> list[onnx.NodeProto]:
         node("ReduceSum", ["akin_weighted", "akin_tokens_axis"], ["akin_sum"], keepdims=0),
         node("ReduceSum", ["akin_mask", "akin_tokens_axis"], ["akin_count"], keepdims=1),
         node("Max", ["akin_count", "akin_tiny"], ["akin_count_safe"]),
-        node("Div", ["akin_sum", "akin_count_safe"], ["akin_pooled"]),
+        node("Div", ["akin_sum", "akin_count_safe"], [POOLED]),
     ]
 
 
 def _cls_nodes(hidden: str) -> list[onnx.NodeProto]:
-    return [_node("Gather", [hidden, "akin_first"], ["akin_pooled"], axis=1)]
+    return [_node("Gather", [hidden, "akin_first"], [POOLED], axis=1)]
 
 
 def _normalise_nodes() -> list[onnx.NodeProto]:
     node = _node
     return [
-        node("ReduceL2", ["akin_pooled", "akin_tokens_axis"], ["akin_norm"], keepdims=1),
+        node("ReduceL2", [POOLED, "akin_tokens_axis"], ["akin_norm"], keepdims=1),
         node("Max", ["akin_norm", "akin_tiny"], ["akin_norm_safe"]),
-        node("Div", ["akin_pooled", "akin_norm_safe"], ["vector"]),
+        node("Div", [POOLED, "akin_norm_safe"], ["vector"]),
     ]

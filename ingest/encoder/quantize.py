@@ -35,27 +35,28 @@ def store(
     """
     import onnx
 
+    from ingest.encoder.first_token import keep_first_token
     from ingest.encoder.gpu import to_half_precision
     from ingest.encoder.int8 import to_int8
     from ingest.encoder.matmuls import to_blocks
     from ingest.encoder.rewrites import carry_over, settle_attention_biases
 
+    if recipe.storage == "fp16":
+        onnx.save(to_half_precision(fuse(source), tell), target)
+        return
     if recipe.storage == "blocks":
         model = onnx.load(source)  # not fused: every product is a node of its own
         to_blocks(model, _BLOCK)
-        onnx.save(model, target)
-        return
-    fused = fuse(source)
-    model = fused.model
-    if recipe.storage == "fp16":
-        model = to_half_precision(fused, tell)
-    elif recipe.storage == "int8":
+    else:
+        model = fuse(source).model
+    if recipe.storage == "int8":
         texts = list(calibration)
         settle_attention_biases(model.graph)
         limits = carry_over(model.graph, observe(model, texts))
         seen = observe(model, texts, limits)
         most = _SEVEN_BITS if reduced_range else _EIGHT_BITS
         to_int8(model, seen, most=most, even_attention=recipe.even_attention, tell=tell)
+    keep_first_token(model.graph)
     onnx.save(model, target)
 
 
