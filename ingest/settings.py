@@ -113,7 +113,10 @@ class Settings(BaseSettings):
     half_life_days: float = Field(180.0, gt=0, description="After this many days an event counts half.")
     history_limit: int = Field(500, ge=1, le=1000, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(
-        90.0, gt=0, description="Popularity counts so many days before the present; a hundredth of the events is newer."
+        90.0,
+        gt=0,
+        le=36_500,
+        description="Popularity counts so many days before the present; a hundredth of the events is newer.",
     )
 
     scenarios: dict[str, Scenario] = Field(

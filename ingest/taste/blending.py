@@ -26,6 +26,7 @@ TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 PRIOR_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 LEAST_SAMPLE = 50
 SURE = 2.0  # standard errors: the best of many pairs is better than the present one by luck, too
+_FAIRLY_SURE = 1.0  # of how many weights are kept: no number is safer than another, but changing it rewrites them all
 
 Score = Callable[[Parts, BlendWeights], Scores]
 Sample = Mapping[int, Sequence[Parts]]  # what a cut's users are told, by how many weights of an item are kept
@@ -75,8 +76,8 @@ def told(judge: Judge, model: TasteModel | None, settings: Settings) -> dict[int
 def learn_blend(samples: Sequence[Sample], settings: Settings, *, with_taste: bool) -> Choice | None:
     """What ranks best what several cuts hold out, each cut counting alike; None with too few users to tell.
 
-    The weights are found with the fewest neighbours, and again where more are surely better with those weights. What
-    the settings fix is not searched.
+    The weights are found with the fewest neighbours, and again where more are better with those weights. What the
+    settings fix is not searched.
     """
     samples = [sample for sample in samples if len(next(iter(sample.values()))) >= LEAST_SAMPLE]
     if not samples:
@@ -84,7 +85,7 @@ def learn_blend(samples: Sequence[Sample], settings: Settings, *, with_taste: bo
     choices = sorted(set.intersection(*(set(sample) for sample in samples)))
     weights = _weights([sample[choices[0]] for sample in samples], settings, with_taste=with_taste)
     gains = [np.transpose([_gains(sample[k], weights) for k in choices]) for sample in samples]
-    best = surely_best(gains)
+    best = surely_best(gains, _FAIRLY_SURE)
     if best > 0:
         weights = _weights([sample[choices[best]] for sample in samples], settings, with_taste=with_taste)
     return Choice(weights, choices[best])
@@ -144,23 +145,24 @@ def better(
         np.array([parts.gains(np.stack([score(parts, weights) for weights in tried])) for parts in sample])
         for sample in samples
     ]
-    return tried[surely_best(gains)]
+    return tried[surely_best(gains, SURE)]
 
 
-def surely_best(cuts: Sequence[NDArray[np.float64]]) -> int:
+def surely_best(cuts: Sequence[NDArray[np.float64]], errors: float) -> int:
     """Which column of each cut's `(users, choices)` gains is best of those that surely beat the first; else 0.
 
-    Best is the harmonic mean over the cuts: what answers one question well and the other badly is not chosen for it.
+    Surely is by more than so many standard errors. Best is the harmonic mean over the cuts: what answers one question
+    well and the other badly is not chosen for it.
     """
     choices = cuts[0].shape[1]
-    means, ahead, errors = [], np.zeros(choices), np.zeros(choices)
+    means, ahead, variance = [], np.zeros(choices), np.zeros(choices)
     for gains in cuts:
         # In units of the best mean, so that the cut that is harder to guess counts as much as the other.
         scaled = gains / max(float(gains.mean(axis=0).max()), 1e-12)
         means.append(scaled.mean(axis=0))
         more = scaled - scaled[:, :1]
         ahead += more.mean(axis=0) / len(cuts)
-        errors += more.var(axis=0, ddof=1) / len(more) / len(cuts) ** 2
-    sure = ahead > SURE * np.sqrt(errors)
+        variance += more.var(axis=0, ddof=1) / len(more) / len(cuts) ** 2
+    sure = ahead > errors * np.sqrt(variance)
     sure[0] = True
     return int(np.argmin(np.where(sure, np.sum(1.0 / np.maximum(means, 1e-12), axis=0), np.inf)))

@@ -113,23 +113,23 @@ def test_how_quickly_popularity_fades_the_cut_in_time_says_alone():
         assert learn_blend([{50: last}, {50: now}], Settings(), with_taste=with_taste).weights.half_life_days == 0.25
 
 
-def test_more_weights_of_an_item_are_kept_where_they_are_surely_better():
+def test_more_weights_of_an_item_are_kept_where_that_ranks_better_by_more_than_chance():
     relevant = np.arange(10) == 0
 
-    def users(right):
-        """So many of 60 are told the right item."""
-        tastes = [relevant.astype(float)] * right + [-relevant.astype(float)] * (60 - right)
+    def users(right, of=60):
+        """Those of so many users are told the right item first."""
         none = {"text": np.zeros(10), "priors": {14.0: np.zeros(10)}, "relevant": relevant, "sought": 1}
-        return [Parts(taste=taste, **none) for taste in tastes]
+        return [Parts(taste=(1.0 if n in right else -1.0) * relevant, **none) for n in range(of)]
 
     def chosen(*cuts):
         return learn_blend(cuts, Settings(), with_taste=True).neighbours
 
-    clearly, hardly = {50: users(20), 100: users(30), 200: users(40)}, {50: users(20), 100: users(21), 200: users(22)}
+    clearly = {50: users(range(20)), 100: users(range(30)), 200: users(range(40))}
+    by_chance = {50: users(range(20)), 100: users(range(10, 30)), 200: users(range(19, 40))}
     assert chosen(clearly) == 200
-    assert chosen(hardly) == 50
-    assert chosen(clearly, {50: users(40), 100: users(20), 200: users(20)}) == 50
-    assert chosen(clearly, {50: users(0)[:20], 100: users(0)[:20], 200: users(0)[:20]}) == 200, "too few to be asked"
+    assert chosen(by_chance) == 50
+    assert chosen(clearly, {50: users(range(40)), 100: users(range(20)), 200: users(range(20))}) == 50
+    assert chosen(clearly, {k: users(range(5), of=20) for k in clearly}) == 200, "too few to be asked"
 
 
 def test_an_item_that_was_seen_before_the_profile_begins_is_not_ranked():
