@@ -134,9 +134,10 @@ def test_a_broker_and_a_qdrant_server_make_a_cluster():
     check_cluster(settings)
 
 
-def test_days_that_no_calendar_holds_are_refused():
-    with pytest.raises(SettingsError, match="AKIN_KEEP_LOG_DAYS"):
-        load_settings(keep_log_days=1_000_000)
+@pytest.mark.parametrize("name", ["keep_log_days", "popularity_days"])
+def test_days_that_no_calendar_holds_are_refused(name):
+    with pytest.raises(SettingsError, match=f"AKIN_{name.upper()}"):
+        load_settings(**{name: 1_000_000})
 
 
 @pytest.mark.parametrize("name", ["plain", "a?b", "c#d", "e%20f", "g h", "i@j", "k+l", "ü", "m:n"])
