@@ -39,8 +39,8 @@ class BlendWeights:
 
 def all_fixed(settings: Settings) -> bool:
     """Whether the settings say what everything counts, so that there is nothing to learn of it."""
-    weights = (settings.blend_text, settings.blend_prior, settings.interests_prior, settings.prior_half_life_days)
-    return None not in (*weights, settings.taste_neighbours)
+    said = (settings.blend_text, settings.blend_prior, settings.interests_prior, settings.prior_half_life_days)
+    return None not in said
 
 
 def text_parts(items: NDArray[np.floating], history: NDArray[np.floating], weights: Scores) -> Scores:

@@ -113,8 +113,9 @@ def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Text
     """What is best beside the events' weights; None where the settings say it all, or too few users can tell."""
     from ingest.taste.blending import learn  # noqa: PLC0415
     from ingest.taste.cuts import SHARE  # noqa: PLC0415
+    from ingest.taste.model import neighbours  # noqa: PLC0415
 
-    if all_fixed(settings):
+    if all_fixed(settings) and len(neighbours(len(item_ids), settings)) == 1:
         return None
     events = ledger.events
     since = events.moment_of_share(1 - SHARE)

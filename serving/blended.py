@@ -144,7 +144,9 @@ def _text_candidates(
     found: dict[str, None] = {}
     stored: dict[str, StoredItem] = {}
     if blend.text is not None and blend.by_text:
-        for anchor in blend.text.anchors[: blend.anchors]:
+        # All anchors of a long history take milliseconds, so they are not looked for where the mean will do.
+        anchors = [blend.text.vector] if blend.anchors == 1 else blend.text.anchors[: blend.anchors]
+        for anchor in anchors:
             hits, items = nearest(ledger, view, anchor, pool, removals=removals)
             found |= dict.fromkeys(hit.item_id for hit in hits)
             stored |= items

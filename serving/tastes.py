@@ -17,8 +17,9 @@ from serving.live import View
 from serving.profile import Profile, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
 from serving.vectors import PositionCache, VectorCache
 
-MOST_KEPT = 5_000  # about 10 kB each
+MOST_KEPT = 200_000  # events of kept histories together: 2 to 5 kB each, with the matrices that are made of them
 
+_Key = tuple[str, str, bool]
 _Mark = tuple[int, int | None, int, Settings]
 
 
@@ -33,6 +34,41 @@ class Taste:
     info: ProfileInfo = field(default_factory=ProfileInfo)
 
 
+class _Kept:
+    """The tastes that were read last, as many as have `MOST_KEPT` events together."""
+
+    def __init__(self) -> None:
+        self._tastes: OrderedDict[_Key, tuple[_Mark, Taste]] = OrderedDict()
+        self._events = 0
+
+    def __len__(self) -> int:
+        return len(self._tastes)
+
+    def get(self, key: _Key, mark: _Mark) -> Taste | None:
+        """What was kept, if it was read under this mark."""
+        kept = self._tastes.get(key)
+        return kept[1] if kept is not None and kept[0] == mark else None
+
+    def put(self, key: _Key, mark: _Mark, taste: Taste) -> None:
+        self._drop(key)
+        self._tastes[key] = mark, taste
+        self._events += _size(taste)
+        while self._events > MOST_KEPT:
+            self._drop(next(iter(self._tastes)))
+
+    def forget(self, user_id: str) -> None:
+        for key in [key for key in self._tastes if key[1] == user_id]:
+            self._drop(key)
+
+    def _drop(self, key: _Key) -> None:
+        if (kept := self._tastes.pop(key, None)) is not None:
+            self._events -= _size(kept[1])
+
+
+def _size(taste: Taste) -> int:
+    return 1 + taste.info.events
+
+
 class Tastes:
     """Reads histories and their items' vectors, and keeps both for the next request.
 
@@ -45,7 +81,7 @@ class Tastes:
         self._settings = settings
         self.learned = Learned(ledger, settings)  # one for whoever weighs a history, so that all weigh alike
         self._vectors = VectorCache() if vectors is None else vectors
-        self._kept: OrderedDict[tuple[str, str, bool], tuple[_Mark, Taste]] = OrderedDict()
+        self._kept = _Kept()
         self._erased = Erased()
         self._lock = Lock()
         self._positions = PositionCache(ledger)
@@ -63,25 +99,22 @@ class Tastes:
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
         mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), self.learned.settings())
         with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and kept[0] == mark:
+            kept = self._kept.get(key, mark)
+        if kept is not None:
             PROFILES.labels("hit").inc()
-            return kept[1]
+            return kept
         PROFILES.labels("miss").inc()
         taste = self._read(view, user_id, with_seen, with_profile, with_sparse)
         with self._lock:
             if not self._erased.since(begun_at, user_id):
-                self._kept[key] = (mark, taste)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+                self._kept.put(key, mark, taste)
         return taste
 
     def forget(self, user_id: str) -> None:
         """Drop what is kept of a user who is being erased."""
         with self._lock:
             self._erased.add(user_id)
-            for key in [key for key in self._kept if key[1] == user_id]:
-                del self._kept[key]
+            self._kept.forget(user_id)
 
     def _read(self, view: View, user_id: str, with_seen: bool, with_profile: bool, with_sparse: bool) -> Taste:
         events = self._ledger.events

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from ingest.encoder.graph import POOLED
-from ingest.encoder.nodes import add_constant, constants_of, make_node, makers_of, prune, readers_of
+from ingest.encoder.nodes import add_constant, attributes_of, constants_of, make_node, makers_of, prune, readers_of
 
 _ALIKE = {"Add", "Mul", "Div", "Erf", "Gelu", "LayerNormalization", "QuantizeLinear"}  # treat each token by itself
 _PRODUCTS = {"MatMul", "MatMulNBits", "MatMulIntegerToFloat"}  # and these, where their second input is a constant
@@ -58,8 +58,10 @@ def _by_token(node: onnx.NodeProto, constants: set[str]) -> bool:
         return node.input[1] in constants
     if node.op_type == "Attention":
         # ONNX's own, over queries, keys and values; where tokens look back only, the first would see just itself.
-        causal = any(one.name == "is_causal" and one.i for one in node.attribute)
+        causal = attributes_of(node).get("is_causal", 0)
         return not node.domain and len(node.input) == _QUERY_KEY_VALUE and not causal
+    if node.op_type == "LayerNormalization" and attributes_of(node).get("axis", -1) not in (-1, _TOKENS + 1):
+        return False
     return node.op_type in _ALIKE
 
 

@@ -1,7 +1,8 @@
 """How much text and recent popularity count beside taste, and beside text: learned on what users liked last.
 
 A cut holds something out, weights are trained on the rest, and a grid of blends ranks the whole catalogue for a sample
-of users; so do more weights for each item. The present ones stay unless others are better by more than chance.
+of users; so do more weights for each item. The present blend, and the fewest weights of an item, stay unless others
+are better by more than chance.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -99,6 +99,8 @@ class Cut:
             return
         user_id = rest[0].user_id
         draw = -crc32(user_id.encode("utf-8", "surrogatepass"))  # the smallest hashes stay: the largest leave the heap
+        if len(self._sample) == self._most and draw < self._sample[0][0]:
+            return
         latest, seen = tuple(rest[-self._settings.history_limit :]), frozenset(event.item_id for event in rest)
         held = HeldOut(draw=draw, user_id=user_id, rest=latest, seen=seen, liked=liked)
         heapq.heappush(self._sample, (draw, user_id, held))

@@ -12,8 +12,10 @@ from ingest.build import build
 from ingest.events import Event
 from ingest.index.protocol import Query, SparseVector
 from ingest.items import Item
+from ingest.scoring import BlendWeights
 from ingest.store.generations import NewGeneration
 from ingest.store.records import GenerationState
+from ingest.taste.blending import Choice
 from ingest.train import place_taste, train_live
 from ingest.trainer import Trainer
 from tests.fakes import HashingEncoder, Installation, installation
@@ -45,6 +47,20 @@ def test_what_is_liked_together_points_at_each_other(akin: Installation) -> None
     assert (report.items, report.users, report.events, report.changed, report.note) == (4, 6, 12, 4, "")
     assert place_taste(akin.ledger, akin.index) == 4
     assert [liked_with(akin, i) for i in "abcd"] == ["b", "a", "d", "c"]
+
+
+def test_as_many_weights_are_kept_as_were_found_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.taste.blending.learn", lambda *_, **__: Choice(BlendWeights(text=0.3), 2))
+    with installation(tmp_path, taste_least_users=4) as akin:
+        akin.add_items([Item(item_id=i, text=f"text of {i}") for i in "abcd"])
+        akin.add_events(likes("pqr", "abc") + likes("stu", "bcd"))
+
+        report = train_live(akin.settings, akin.ledger)
+
+        weights = akin.ledger.taste.weights(list("abcd"))
+        assert report.neighbours == 2
+        assert {len(one.positions) for one in weights.values()} == {2}
+        assert akin.ledger.learned.blend() == BlendWeights(text=0.3)
 
 
 def test_training_again_without_news_changes_nothing(akin: Installation) -> None:

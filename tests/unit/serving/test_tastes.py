@@ -34,6 +34,23 @@ def test_a_taste_is_kept_while_nothing_changes(akin):
     assert taste(akin) is taste(akin)
 
 
+def test_those_asked_for_last_are_kept_as_far_as_their_events_go(akin, monkeypatch):
+    monkeypatch.setattr("serving.tastes.MOST_KEPT", 8)
+    akin.add_events([event(f"i{n}", user_id="bo") for n in range(4)])  # with one for each taste: 5, and 3 of ann
+
+    def read(user_id):
+        return akin.tastes.of_user(akin.live.current(), user_id, with_seen=True)
+
+    ann, bo = read("ann"), read("bo")
+    assert (read("ann") is ann, read("bo") is bo) == (True, True)
+    akin.add_events([event("i5", user_id="bo")])
+    bo = read("bo")
+    assert read("bo") is bo
+    assert read("ann") is not ann, "both would be nine"
+    akin.tastes.forget("ann")
+    assert read("bo") is not bo, "the newer of ann had taken its place"
+
+
 def test_an_event_counts_in_the_very_next_answer(akin):
     before = akin.recommender.recommend(RecommendRequest(user_id="ann"))
     akin.add_events([event("i1", "purchase")])

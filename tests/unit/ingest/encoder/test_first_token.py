@@ -41,11 +41,12 @@ def test_a_first_token_is_what_it_was_and_the_last_layer_computes_no_other(tmp_p
     artifact = export_tiny(write_tiny_bert(tmp_path / "source", pooling="cls"), tmp_path / "out", recipe=recipe)
     model = onnx.load(artifact.folder / MODEL)
     hidden = makers_of(model.graph)["akin_pooled"].input[0]
+    inner = [node.output[0] for node in model.graph.node if node.op_type in ("Gelu", "Erf")][-1]
     attended = [node.output[0] for node in model.graph.node if node.op_type == "Attention" and not node.domain]
 
-    vectors, last, *attentions = run(model, hidden, *attended)
+    vectors, last, between, *attentions = run(model, hidden, inner, *attended)
 
-    assert last.shape[:2] == (len(IDS), 1)
+    assert last.shape[:2] == between.shape[:2] == (len(IDS), 1)
     if recipe in ("int8", "fast"):
         assert [one.shape[1] for one in attentions] == [IDS.shape[1], 1], (
             "the queries of the last layer are one as well"

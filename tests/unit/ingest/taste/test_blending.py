@@ -129,7 +129,9 @@ def test_more_weights_of_an_item_are_kept_where_that_ranks_better_by_more_than_c
     assert chosen(clearly) == 200
     assert chosen(by_chance) == 50
     assert chosen(clearly, {50: users(range(40)), 100: users(range(20)), 200: users(range(20))}) == 50
-    assert chosen(clearly, {k: users(range(5), of=20) for k in clearly}) == 200, "too few to be asked"
+    assert chosen({50: users(range(20)), 100: users(range(21)), 200: users(range(22))}) == 200, "1.4 standard errors"
+    too_few = {50: users(range(20), of=20), 100: users([], of=20), 200: users([], of=20)}
+    assert chosen(clearly, too_few) == 200
 
 
 def test_an_item_that_was_seen_before_the_profile_begins_is_not_ranked():
