@@ -75,8 +75,10 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     texts = Texts(text)
     found = usual(ledger.events.histories(), settings)
     settings = found.under(settings)
-    learned = _learn(settings, ledger, item_ids, texts)
-    k = neighbours(len(item_ids), settings)[0] if learned is None else learned.neighbours
+    choices = neighbours(len(item_ids), settings)
+    nothing_to_learn = all_fixed(settings) and len(choices) == 1
+    learned = None if nothing_to_learn else _learn(settings, ledger, item_ids, texts)
+    k = choices[0] if learned is None else learned.neighbours
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
     trained = train(interactions, texts, settings, k=k)
     model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
@@ -110,13 +112,10 @@ def what_is_missing(settings: Settings, ledger: Ledger, item_ids: Sequence[str])
 
 
 def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Texts") -> "Choice | None":
-    """What is best beside the events' weights; None where the settings say it all, or too few users can tell."""
+    """What is best beside the events' weights; None where too few users can tell."""
     from ingest.taste.blending import learn  # noqa: PLC0415
     from ingest.taste.cuts import SHARE  # noqa: PLC0415
-    from ingest.taste.model import neighbours  # noqa: PLC0415
 
-    if all_fixed(settings) and len(neighbours(len(item_ids), settings)) == 1:
-        return None
     events = ledger.events
     since = events.moment_of_share(1 - SHARE)
     present = events.present(liked_types(settings))

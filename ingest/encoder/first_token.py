@@ -20,7 +20,8 @@ def keep_first_token(graph: onnx.GraphProto) -> None:
     """Leave out the other tokens as early as can be, in place; nothing where vectors are pooled in another way."""
     if makers_of(graph)[POOLED].op_type != "Gather":
         return
-    alone, constants = _alone(graph), _constants(graph)
+    constants = _constants(graph)
+    alone = _alone(graph, constants)
     bounds = {"begin": 0, "end": 1, "axis": _TOKENS}
     given = [add_constant(graph, f"akin_first_{name}", np.array([value])) for name, value in bounds.items()]
     sliced: dict[str, str] = {}
@@ -40,9 +41,9 @@ def keep_first_token(graph: onnx.GraphProto) -> None:
     prune(graph)
 
 
-def _alone(graph: onnx.GraphProto) -> set[str]:
+def _alone(graph: onnx.GraphProto, constants: set[str]) -> set[str]:
     """The results of which nothing but the first token's row is read, each made from the same row of what is before."""
-    readers, constants = readers_of(graph), _constants(graph)
+    readers = readers_of(graph)
     alone = {POOLED}
     for node in reversed(graph.node):
         name = node.output[0]

@@ -58,12 +58,17 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, since=since))
     samples, with_taste = [], False
     for cut in cuts:
-        interactions = collect(item_ids, cut.training(histories()), cut.present, settings)
-        trained = train(interactions, texts, settings, k=neighbours(len(item_ids), settings)[-1])
-        model = trained if isinstance(trained, TasteModel) else None
+        model = trained_on(cut, histories(), texts, settings)
         with_taste |= model is not None
         samples.append(told(Judge(cut, texts, settings), model, settings))
     return learn_blend(samples, settings, with_taste=with_taste)
+
+
+def trained_on(cut: Cut, histories: Iterable[Sequence[Event]], texts: Texts, settings: Settings) -> TasteModel | None:
+    """What is learned of what a cut leaves, with as many weights as may be kept; None of too few events."""
+    interactions = collect(cut.item_ids, cut.training(histories), cut.present, settings)
+    model = train(interactions, texts, settings, k=neighbours(len(cut.item_ids), settings)[-1])
+    return model if isinstance(model, TasteModel) else None
 
 
 def told(judge: Judge, model: TasteModel | None, settings: Settings) -> dict[int, list[Parts]]:

@@ -15,11 +15,10 @@ from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
-from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, told
+from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, told, trained_on
 from ingest.taste.cuts import SHARE, Cut
-from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
-from ingest.taste.model import TasteModel, neighbours, train
+from ingest.taste.model import TasteModel, neighbours
 from ingest.taste.texts import Texts
 from ingest.weights import liked_types, usual
 from serving.evaluate.metrics import Floats
@@ -115,12 +114,8 @@ class Validation:
         return Choice(BlendWeights().under(settings), neighbours(len(self._item_ids), settings)[0])
 
     def _trained(self, settings: Settings) -> TasteModel | None:
-        """With as many weights as may be kept."""
-        cut = self._cut_anew(settings)
-        interactions = collect(self._item_ids, cut.training(self.histories.values()), cut.present, settings)
-        k = neighbours(len(self._item_ids), settings)[-1]
-        trained = train(interactions, self._texts(settings.text_template), settings, k=k)
-        return trained if isinstance(trained, TasteModel) else None
+        texts = self._texts(settings.text_template)
+        return trained_on(self._cut_anew(settings), self.histories.values(), texts, settings)
 
     def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
         key = (settings.half_life_days, settings.history_limit, settings.text_template)
