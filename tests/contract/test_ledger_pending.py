@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.pending import _REMOVALS, in_turn
 from ingest.store.tables import pending
+from tests.fakes import let_time_pass
 
 # --- Pending ----------------------------------------------------------------------------------------------------------
 
@@ -63,12 +64,12 @@ def test_a_lease_is_exclusive_until_it_ends(ledger: Ledger) -> None:
     write(ledger, item("a"), item("b"))
 
     first = ledger.pending.claim(["a", "not pending"], lease="first", seconds=60)
-    second = ledger.pending.claim(["a", "b"], lease="second", seconds=0.2)
+    second = ledger.pending.claim(["a", "b"], lease="second", seconds=59)
 
     assert first.attempts == {"a": 1}
     assert second.attempts == {"b": 1}
     assert due(ledger) == []
-    time.sleep(0.25)
+    let_time_pass(ledger, 59)
     assert due(ledger) == ["b"]
     assert ledger.pending.claim(["a", "b"], lease="third", seconds=60).attempts == {"b": 2}
 
@@ -310,13 +311,13 @@ def test_what_a_lost_lease_had_is_placed_once_more_later(ledger: Ledger) -> None
         generation_names=frozenset({"g"}),
         lease="l",
         taken_over=claim.taken_over,
-        look_again_in=0.2,
+        look_again_in=59,
     )
 
     # then that one is placed again after a while, whatever its placement says, and no attempt is held against it
     assert again == ["a"]
     assert {i: p.version for i, p in ledger.placements.of("g", "ab").items()} == {"a": 0, "b": 1}
     assert due(ledger) == []
-    time.sleep(0.25)
+    let_time_pass(ledger, 59)
     last = ledger.pending.claim(["a", "b"], lease="last", seconds=60)
     assert (last.attempts, last.taken_over) == ({"a": 1}, frozenset())

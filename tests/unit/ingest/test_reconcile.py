@@ -19,7 +19,7 @@ from ingest.store.records import SetAside
 from ingest.submit import submit_items
 from ingest.sweep import sweep
 from ingest.words import query_words
-from tests.fakes import FakeEncoders, Installation, RecordingEncoder, RecordingQueue, installation
+from tests.fakes import FakeEncoders, Installation, RecordingEncoder, RecordingQueue, installation, let_time_pass
 
 
 @pytest.fixture
@@ -293,10 +293,10 @@ def test_a_crash_between_index_and_ledger_is_repaired_by_the_next_worker(akin: I
 
 
 def test_a_worker_that_writes_after_its_lease_and_dies_brings_nothing_back(tmp_path: Path) -> None:
-    with installation(tmp_path, lease_seconds=0.2) as akin:
+    with installation(tmp_path, lease_seconds=60) as akin:
         # given a worker that is stopped before it writes, until the item was deleted and somebody else removed it
         def be_stopped(_: Sequence[Any]) -> None:
-            time.sleep(0.25)
+            let_time_pass(akin.ledger, 61)
             akin.delete_items(["a"], place=False)
             assert akin.reconciler.reconcile(["a"]) == Reconciled(again=1)
 
@@ -313,13 +313,13 @@ def test_a_worker_that_writes_after_its_lease_and_dies_brings_nothing_back(tmp_p
         # then no answer shows what it wrote, and it is removed once more
         assert akin.ledger.pending.removals() == {"a"}
         assert akin.ledger.pending.due(10, put_off=0) == []  # after another lease
-        time.sleep(0.25)
+        let_time_pass(akin.ledger, 61)
         assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
         assert (placed_ids(akin), akin.ledger.pending.count()) == (set(), 0)
 
 
 def test_what_a_lost_worker_had_is_searchable_at_once_and_placed_once_more(tmp_path: Path) -> None:
-    with installation(tmp_path, lease_seconds=0.2) as akin:
+    with installation(tmp_path, lease_seconds=60) as akin:
         submit(akin, item("a"))
         for n in range(MAX_ATTEMPTS - 1):
             akin.ledger.pending.claim(["a"], lease=f"lost{n}", seconds=0)
@@ -327,7 +327,7 @@ def test_what_a_lost_worker_had_is_searchable_at_once_and_placed_once_more(tmp_p
         assert akin.reconciler.reconcile(["a"]) == Reconciled(again=1)
         assert placed_ids(akin) == {"a"}
 
-        time.sleep(0.25)
+        let_time_pass(akin.ledger, 61)
         assert akin.ledger.pending.due(10, put_off=0) == [("a", 0)]  # what lost workers is not held against it any more
         assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
 

@@ -1,6 +1,5 @@
 """The sweep asks for what no message reached, in messages that fit what was lost before."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import pytest
 from ingest.items import Item
 from ingest.reconcile import batch_size
 from ingest.submit import submit_items
-from ingest.sweep import AWAY_SECONDS, MESSAGES_WAITING, sweep
-from tests.fakes import Installation, RecordingQueue, installation
+from ingest.sweep import MESSAGES_WAITING, sweep
+from tests.fakes import Installation, RecordingQueue, installation, let_time_pass
 
 
 @pytest.fixture
@@ -28,7 +27,8 @@ def test_batches_are_bisected_after_two_losses() -> None:
     assert [batch_size(attempts, 1) for attempts in range(4)] == [1, 1, 1, 1]
 
 
-def test_the_sweep_asks_for_what_no_message_reached(akin: Installation) -> None:
+def test_the_sweep_asks_for_what_no_message_reached(akin: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.sweep.AWAY_SECONDS", 60)
     queue = RecordingQueue(away=True)
     ids = [f"i{n}" for n in range(300)]
     submit_items(akin.ledger, queue, akin.settings, list(map(item, ids)))
@@ -36,7 +36,7 @@ def test_the_sweep_asks_for_what_no_message_reached(akin: Installation) -> None:
     assert sweep(akin.settings, akin.ledger, queue) == 0  # the broker is away, and not asked again at once
 
     queue.away = False
-    time.sleep(AWAY_SECONDS)
+    let_time_pass(akin.ledger, 60)
     assert sweep(akin.settings, akin.ledger, queue) == 300
 
     assert [len(batch) for batch in queue.messages] == [akin.settings.batch_items, 300 - akin.settings.batch_items]
