@@ -139,7 +139,7 @@ def _retry_after(error: Exception) -> float | None:
         return float(error.retry_after_s)
     if isinstance(error, UnexpectedResponse):
         said = error.headers.get("retry-after") if error.headers is not None else None
-        return float(said) if said is not None and said.isdigit() else None
+        return float(said) if said is not None and said.isdecimal() else None
     return None
 
 

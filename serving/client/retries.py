@@ -28,6 +28,6 @@ def after(hint: str | None, wait: float) -> float:
 
     On top, as clients that were given the same hint would otherwise come back together.
     """
-    if hint is None or not hint.isdigit():
+    if hint is None or not hint.isdecimal():
         return wait
     return min(_LONGEST_HINT_SECONDS, float(hint)) + wait

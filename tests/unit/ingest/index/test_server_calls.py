@@ -14,7 +14,9 @@ from tests.fakes import FakeClock
 
 
 def response(status: int, **headers: str) -> UnexpectedResponse:
-    fields = httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()})
+    fields = httpx.Headers(
+        [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    )
     return UnexpectedResponse(status, "", b"", fields)
 
 
@@ -66,6 +68,15 @@ def test_the_server_says_how_long_to_wait(make: Callable[..., str], clock: FakeC
     make(Server(fault))
 
     assert clock() - began == pytest.approx(7)
+
+
+@pytest.mark.parametrize("hint", ["soon", "-1", "1.5", "²", ""])
+def test_a_hint_that_is_no_number_is_no_hint(make: Callable[..., str], clock: FakeClock, hint: str) -> None:
+    began = clock()
+
+    assert make(Server(response(503, retry_after=hint))) == "answer"
+
+    assert clock() - began < 1
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun(make: Callable[..., str], clock: FakeClock) -> None:
