@@ -4,6 +4,7 @@ The index is left out: it is built again from the ledger, and embeds nothing tha
 """
 
 import hashlib
+import io
 import os
 import shutil
 import zipfile
@@ -25,7 +26,7 @@ from ingest.settings import Settings
 from ingest.store.database import sqlite_file
 from ingest.store.ledger import open_ledger
 from ingest.store.replacement import replacement
-from ingest.store.schema import REVISION, migrate
+from ingest.store.schema import KNOWN, REVISION, migrate
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -76,9 +77,10 @@ def restore(settings: Settings, file: Path, *, force: bool = False) -> BackupRep
     """Put a backup in the place of what is there; the index is built anew when akin starts. Nothing may run meanwhile.
 
     The file is read and checked whole before anything is changed, and a crash at any moment leaves the old ledger or
-    the new one, either of which fills its index at the next start. Raises InvalidInputError when the file is damaged or
-    of another version, ArtifactError when an encoder in it is, ConflictError when there is a ledger with items or
-    events and `force` is not given, UnavailableError when the index does not answer, HomeInUseError when an akin runs.
+    the new one, either of which fills its index at the next start. What an older akin backed up is taken as well.
+    Raises InvalidInputError when the file is damaged or of an akin that this one does not know, ArtifactError when an
+    encoder in it is damaged, ConflictError when there is a ledger with items or events and `force` is not given,
+    UnavailableError when the index does not answer, HomeInUseError when an akin runs.
     """
     with _opened(file) as archive:
         manifest = _checked(archive)
@@ -155,11 +157,11 @@ def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
 def _checked(archive: zipfile.ZipFile) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = orjson.loads(archive.read(_MANIFEST))
-        if manifest["format"] != FORMAT or manifest["revision"] != REVISION:
+        if manifest["format"] != FORMAT or manifest["revision"] not in KNOWN:
             raise InvalidInputError(
                 "backup_version",
                 f"the backup was made with ledger revision {manifest['revision']}, this akin has {REVISION}: "
-                "restore it with the akin that made it, then upgrade",
+                "restore it with the akin that made it, or a newer one",
             )
         damaged = [name for name, known in manifest["files"].items() if _hash(archive, name) != known]
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
@@ -257,7 +259,9 @@ def _restore_ledger(settings: Settings, archive: zipfile.ZipFile) -> tuple[dict[
     """
 
     def table(name: str) -> IO[bytes]:
-        return archive.open(f"tables/{name}.jsonl")
+        entry = f"tables/{name}.jsonl"
+        # A table that came with a later revision than the backup's is empty, as after that revision.
+        return archive.open(entry) if entry in archive.namelist() else io.BytesIO(b"[]\n")
 
     if sqlite_file(settings.ledger_url) is None:
         # What runs would go on with the tombstones' old salt, and fill the index with what is replaced.

@@ -5,10 +5,15 @@ import stat
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
 
 import orjson
 import pytest
-from sqlalchemy import text
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import create_engine, inspect, text
 
 from ingest.backup import back_up, restore
 from ingest.collection_spec import collection_spec
@@ -32,7 +37,8 @@ from ingest.queue import NoQueue
 from ingest.settings import Settings
 from ingest.store.hold import LOOK_SECONDS
 from ingest.store.ledger import open_ledger
-from ingest.store.schema import migrate
+from ingest.store.migrations import versions
+from ingest.store.schema import KNOWN, migrate
 from ingest.submit import delete_items, submit_events, submit_items
 from tests.artifacts import tiny_artifact
 from tests.fakes import installation
@@ -241,6 +247,59 @@ def newer(name, content):
     if name != "manifest.json":
         return [(name, content)]
     return [(name, orjson.dumps({**orjson.loads(content), "revision": "9999"}))]
+
+
+def tables_of(revision):
+    """The columns of every table as the revisions up to that one made them."""
+    folder = Path(versions.__file__).parent
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        for known in KNOWN[: KNOWN.index(revision) + 1]:
+            [file] = folder.glob(f"r{known}_*.py")
+            import_module(f"{versions.__name__}.{file.stem}").upgrade()
+        looked_at = inspect(connection)
+        return {name: {c["name"] for c in looked_at.get_columns(name)} for name in looked_at.get_table_names()}
+
+
+def as_of(source, target, revision):
+    """Write what an akin of an earlier revision would have backed up of the same rows."""
+    tables = tables_of(revision)
+    with zipfile.ZipFile(source) as new, zipfile.ZipFile(target, "w") as old:
+        manifest = orjson.loads(new.read("manifest.json")) | {"revision": revision, "files": {}}
+        for name in new.namelist():
+            table = name.removeprefix("tables/").removesuffix(".jsonl")
+            if name.startswith("tables/") and table in tables:
+                header, *rows = map(orjson.loads, new.read(name).splitlines())
+                there = [place for place, column in enumerate(header) if column in tables[table]]
+                lines = [orjson.dumps([row[place] for place in there]) + b"\n" for row in (header, *rows)]
+                old.writestr(name, b"".join(lines))
+                manifest["files"][name] = sha256(b"".join(lines)).hexdigest()
+        old.writestr("manifest.json", orjson.dumps(manifest))
+
+
+@pytest.mark.parametrize("revision", KNOWN[KNOWN.index("0004") :])  # the first that could be backed up
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_what_an_older_akin_backed_up_is_restored(settings, sqlite_ledger, other, tmp_path, revision, where, request):
+    fill(settings, sqlite_ledger)
+    back_up(settings, tmp_path / "b.zip")
+    as_of(tmp_path / "b.zip", tmp_path / "old.zip", revision)
+    if where == "postgresql":
+        database_url = Settings(database_url=request.getfixturevalue("server")).database_url
+        other = other.model_copy(update={"database_url": database_url})
+
+    restored = restore(other, tmp_path / "old.zip")
+
+    assert (restored.rows["items"], restored.rows["rarities"]) == (1_500, 0)
+    with open_ledger(other.ledger_url) as ledger:
+        assert contents(ledger) == contents(sqlite_ledger)
+
+
+def test_what_a_newer_akin_backed_up_names_the_way_out(settings, sqlite_ledger, other, tmp_path):
+    back_up(settings, tmp_path / "b.zip")
+    rewritten(tmp_path / "b.zip", tmp_path / "newer.zip", newer)
+
+    with pytest.raises(InvalidInputError, match="restore it with the akin that made it, or a newer one"):
+        restore(other, tmp_path / "newer.zip")
 
 
 DAMAGE = {
