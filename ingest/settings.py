@@ -138,7 +138,10 @@ class Settings(BaseSettings):
         100, ge=1, description="Users with events on two or more items before anything is learned from them."
     )
     taste_ridge: float = Field(
-        5.0, gt=0, description="Ridge penalty of EASE for an item without events, in mean item popularities."
+        5.0,
+        gt=0,
+        description="Ridge of EASE for an item without events, in mean item popularities, with 300 users or fewer; "
+        "with eight times as many it is half as large.",
     )
     taste_ridge_growth: float = Field(
         0.7,

@@ -42,6 +42,7 @@ KINDS = {
     "no times": Kind(timed=False),
     "no pattern but popularity": Kind(topics=1, skew=1.2, text_noise=None),
     "sparse": Kind(items=1_000, users=400, per_user=7.0, topics=30),
+    "many users": Kind(items=500, users=4_000, per_user=30.0, topics=20),
     "long histories": Kind(items=800, users=250, per_user=200.0, topics=20),
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import cbrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.strongest import Strongest, kept
 from ingest.taste.texts import Texts
 
+_RIDGE_USERS = 300  # of so many users and fewer, `taste_ridge` is the ridge
 NEIGHBOURS = (50, 100, 200)  # weights kept for each item: so many, or more where a training finds them surely better
 
 
@@ -58,6 +60,14 @@ def neighbours(items: int, settings: Settings) -> tuple[int, ...]:
     return NEIGHBOURS if items <= settings.taste_dense_items else NEIGHBOURS[:1]
 
 
+def ridge_for(users: int, settings: Settings) -> float:
+    """The ridge of EASE in mean item popularities: smaller the more users there are, see docs/decisions/0033.
+
+    What items have in common grows with the users, and what chance makes of it with their square root.
+    """
+    return settings.taste_ridge * min(1.0, cbrt(_RIDGE_USERS / max(1, users)))
+
+
 def train(interactions: Interactions, texts: Texts, settings: Settings, *, k: int) -> TasteModel | TooFewEvents:
     """The k strongest weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
 
@@ -72,7 +82,7 @@ def train(interactions: Interactions, texts: Texts, settings: Settings, *, k: in
         incoming = ease(
             interactions.matrix,
             texts.vectors,
-            ridge=settings.taste_ridge,
+            ridge=ridge_for(interactions.users, settings),
             ridge_growth=settings.taste_ridge_growth,
             text_share=settings.taste_text_share,
             k=k,

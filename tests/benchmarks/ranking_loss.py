@@ -20,6 +20,7 @@ from ingest.scoring import priors, text_scores
 from ingest.settings import Settings, load_settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
+from ingest.taste.model import ridge_for
 from ingest.taste.texts import Texts
 from ingest.weights import event_weights, liked_types, saturated
 from serving.evaluate.experiment import read_events
@@ -66,15 +67,15 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     for event in split.train:
         histories[event.user_id].append(event)
     n, place = len(trial.items), trial.place
-    matrix = collect(
+    interactions = collect(
         trial.items, histories.values(), catalogue.ledger.events.present(liked_types(settings)), settings
-    ).matrix
+    )
     texts = Texts(text)
     unit, rarity = texts.vectors, texts.rarity
     trained = ease(
-        matrix,
+        interactions.matrix,
         unit,
-        ridge=settings.taste_ridge,
+        ridge=ridge_for(interactions.users, settings),
         ridge_growth=settings.taste_ridge_growth,
         text_share=settings.taste_text_share,
         k=n - 1,

@@ -62,7 +62,9 @@ def test_the_blend_holds_up_beside_ease_and_popularity(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["shop", "dense", "sparse", "long histories", "no texts", "views only", "no times"])
+@pytest.mark.parametrize(
+    "name", ["shop", "dense", "sparse", "many users", "long histories", "no texts", "views only", "no times"]
+)
 def test_the_blend_is_not_below_the_best_ease(name):
     blend, best, popular = measured(name)
     assert blend >= best

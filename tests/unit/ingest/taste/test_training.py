@@ -12,7 +12,7 @@ from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions, collect
-from ingest.taste.model import NEIGHBOURS, TasteModel, TooFewEvents, neighbours, train
+from ingest.taste.model import NEIGHBOURS, TasteModel, TooFewEvents, neighbours, ridge_for, train
 from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.strongest import kept, strongest
 from ingest.taste.texts import Texts, centred_rows
@@ -86,6 +86,27 @@ def test_a_training_may_choose_how_many_weights_it_keeps_unless_told_or_too_larg
     assert neighbours(20_000, Settings()) == NEIGHBOURS
     assert neighbours(20_001, Settings()) == NEIGHBOURS[:1]
     assert neighbours(5, Settings(taste_neighbours=7)) == neighbours(20_001, Settings(taste_neighbours=7)) == (7,)
+
+
+def test_the_ridge_is_smaller_the_more_users_there_are():
+    four = Settings(taste_ridge=4.0)
+    assert [ridge_for(users, four) for users in (1, 300)] == [4.0, 4.0]
+    assert ridge_for(2_400, four) == pytest.approx(2.0)
+    assert ridge_for(300_000, four) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("users", [200, 2_400])
+def test_a_training_fits_weights_with_the_ridge_for_its_users(users):
+    rng = np.random.default_rng(users)
+    matrix = sparse.csr_array((rng.random((users, 30)) < 0.2).astype(np.float32))
+    interactions = Interactions(item_ids=tuple(f"i{n}" for n in range(30)), matrix=matrix, events=matrix.nnz)
+    plain, texts = Settings(taste_text_share=0.0), Texts(np.zeros((30, 0), np.float32))
+
+    trained = train(interactions, texts, plain, k=29)
+
+    ridge = ridge_for(users, plain)
+    expected = ease(matrix, texts.vectors, ridge=ridge, ridge_growth=plain.taste_ridge_growth, text_share=0.0, k=29)
+    np.testing.assert_array_equal(trained.incoming.weights, expected.weights)
 
 
 def test_an_item_without_events_gets_weights_from_items_that_read_alike():
