@@ -327,7 +327,9 @@ def test_what_a_lost_worker_had_is_searchable_at_once_and_placed_once_more(tmp_p
         assert akin.reconciler.reconcile(["a"]) == Reconciled(again=1)
         assert placed_ids(akin) == {"a"}
 
-        let_time_pass(akin.ledger, 61)
+        let_time_pass(akin.ledger, 30)
+        assert akin.ledger.pending.due(10, put_off=0) == []
+        let_time_pass(akin.ledger, 31)
         assert akin.ledger.pending.due(10, put_off=0) == [("a", 0)]  # what lost workers is not held against it any more
         assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
 

@@ -28,7 +28,7 @@ def test_batches_are_bisected_after_two_losses() -> None:
 
 
 def test_the_sweep_asks_for_what_no_message_reached(akin: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.sweep.AWAY_SECONDS", 60)
+    monkeypatch.setattr("ingest.sweep.AWAY_SECONDS", 10)  # less than until a message is sent again, more than a moment
     queue = RecordingQueue(away=True)
     ids = [f"i{n}" for n in range(300)]
     submit_items(akin.ledger, queue, akin.settings, list(map(item, ids)))
@@ -36,7 +36,7 @@ def test_the_sweep_asks_for_what_no_message_reached(akin: Installation, monkeypa
     assert sweep(akin.settings, akin.ledger, queue) == 0  # the broker is away, and not asked again at once
 
     queue.away = False
-    let_time_pass(akin.ledger, 60)
+    let_time_pass(akin.ledger, 10)
     assert sweep(akin.settings, akin.ledger, queue) == 300
 
     assert [len(batch) for batch in queue.messages] == [akin.settings.batch_items, 300 - akin.settings.batch_items]
