@@ -129,7 +129,12 @@ class Settings(BaseSettings):
         default=True, description="Learn from events which items go together at every reindex; `auto` then blends."
     )
     taste_neighbours: int | None = Field(
-        None, ge=1, le=1000, description="Strongest item-item weights kept for each item; default: 50 to 200, learned."
+        None, ge=1, le=1000, description="Item-item weights kept for each item; default: 50 or 100, learned."
+    )
+    taste_kept: Literal["strongest", "most_used", "shared"] | None = Field(
+        None,
+        description="Which of them: each item's strongest; its strongest times how often histories hold what they come "
+        "from; or so many in the mean, more for popular items. Default: learned.",
     )
     taste_dense_items: int = Field(
         20_000, ge=0, description="Catalogues up to this many items get EASE (4 bytes x items^2), larger ones cosines."

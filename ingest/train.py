@@ -41,6 +41,7 @@ class TrainReport:
     events: int = 0
     changed: int = 0
     neighbours: int = 0  # weights kept for each item
+    kept: str = ""  # by which rule of `taste_kept`
     blend: dict[str, float] | None = None  # what was learned of the blend's weights; None: too few users to tell
     seconds: float = 0.0
     note: str = ""
@@ -67,7 +68,7 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     """
     # Only where weights are trained should anybody wait for scipy to load.
     from ingest.taste.interactions import collect  # noqa: PLC0415
-    from ingest.taste.model import TasteModel, neighbours, no_model, train  # noqa: PLC0415
+    from ingest.taste.model import keeps, no_model, train  # noqa: PLC0415
     from ingest.taste.texts import Texts  # noqa: PLC0415
 
     started = time.monotonic()
@@ -75,13 +76,13 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     texts = Texts(text)
     found = usual(ledger.events.histories(), settings)
     settings = found.under(settings)
-    choices = neighbours(len(item_ids), settings)
+    choices = keeps(len(item_ids), settings)
     nothing_to_learn = all_fixed(settings) and len(choices) == 1
     learned = None if nothing_to_learn else _learn(settings, ledger, item_ids, texts)
-    k = choices[0] if learned is None else learned.neighbours
+    keep = choices[0] if learned is None else learned.keep
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
-    trained = train(interactions, texts, settings, k=k)
-    model, note = (trained, "") if isinstance(trained, TasteModel) else (no_model(), _too_few(trained))
+    trained = train(interactions, texts, settings, [keep])
+    model, note = (trained[keep], "") if isinstance(trained, dict) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
     ledger.learned.keep_usual(found)
     ledger.learned.keep_rarities(dict(zip(item_ids, texts.rarity.tolist(), strict=True)))
@@ -92,7 +93,8 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
         users=interactions.users,
         events=interactions.events,
         changed=len(changed),
-        neighbours=0 if note else k,
+        neighbours=0 if note else keep.k,
+        kept="" if note else keep.rule,
         blend=None if learned is None else asdict(learned.weights),
         seconds=round(time.monotonic() - started, 3),
         note=note,

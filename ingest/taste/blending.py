@@ -1,8 +1,8 @@
 """How much text and recent popularity count beside taste, and beside text: learned on what users liked last.
 
 A cut holds something out, weights are trained on the rest, and a grid of blends ranks the whole catalogue for a sample
-of users; so do more weights for each item. The present blend, and the fewest weights of an item, stay unless others
-are better by more than chance.
+of users; so do other choices of the weights that are kept. The present blend, and the fewest weights, stay unless
+others are better by more than chance.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,24 +20,25 @@ from ingest.settings import Settings
 from ingest.taste.cuts import Cut
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
-from ingest.taste.model import TasteModel, neighbours, train
+from ingest.taste.keeping import Keep
+from ingest.taste.model import TasteModel, keeps, train
 from ingest.taste.texts import Texts
 
 TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 PRIOR_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 LEAST_SAMPLE = 50
 SURE = 2.0  # standard errors: the best of many pairs is better than the present one by luck, too
-_FAIRLY_SURE = 1.0  # of how many weights are kept: no number is safer than another, but changing it rewrites them all
+_FAIRLY_SURE = 1.0  # of which weights are kept: no choice is safer than another, but changing it rewrites them all
 
 Score = Callable[[Parts, BlendWeights], Scores]
-Sample = Mapping[int, Sequence[Parts]]  # what a cut's users are told, by how many weights of an item are kept
+Sample = Mapping[Keep, Sequence[Parts]]  # what a cut's users are told, by which weights of an item are kept
 
 
 class Choice(NamedTuple):
-    """What a training found best: the weights of a blend, and how many item-item weights of each item are kept."""
+    """What a training found best: the weights of a blend, and which item-item weights are kept."""
 
     weights: BlendWeights
-    neighbours: int
+    keep: Keep
 
 
 def learn(
@@ -58,37 +59,38 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, since=since))
     samples, with_taste = [], False
     for cut in cuts:
-        model = trained_on(cut, histories(), texts, settings)
-        with_taste |= model is not None
-        samples.append(told(Judge(cut, texts, settings), model, settings))
+        models = trained_on(cut, histories(), texts, settings)
+        with_taste |= models is not None
+        samples.append(told(Judge(cut, texts, settings), models, settings))
     return learn_blend(samples, settings, with_taste=with_taste)
 
 
-def trained_on(cut: Cut, histories: Iterable[Sequence[Event]], texts: Texts, settings: Settings) -> TasteModel | None:
-    """What is learned of what a cut leaves, with as many weights as may be kept; None of too few events."""
+def trained_on(
+    cut: Cut, histories: Iterable[Sequence[Event]], texts: Texts, settings: Settings
+) -> dict[Keep, TasteModel] | None:
+    """What is learned of what a cut leaves, with whichever weights may be kept; None of too few events."""
     interactions = collect(cut.item_ids, cut.training(histories), cut.present, settings)
-    model = train(interactions, texts, settings, k=neighbours(len(cut.item_ids), settings)[-1])
-    return model if isinstance(model, TasteModel) else None
+    models = train(interactions, texts, settings, keeps(len(cut.item_ids), settings))
+    return models if isinstance(models, dict) else None
 
 
-def told(judge: Judge, model: TasteModel | None, settings: Settings) -> dict[int, list[Parts]]:
-    """What a cut's users are told with each number of weights that an item of the model may keep."""
-    choices = neighbours(judge.items, settings)
-    if model is None:
-        return {choices[0]: judge.parts(None)}
-    return {k: judge.parts(model.with_strongest(k)) for k in choices}
+def told(judge: Judge, models: Mapping[Keep, TasteModel] | None, settings: Settings) -> dict[Keep, list[Parts]]:
+    """What a cut's users are told with whichever weights may be kept."""
+    if models is None:
+        return {keeps(judge.items, settings)[0]: judge.parts(None)}
+    return {keep: judge.parts(model) for keep, model in models.items()}
 
 
 def learn_blend(samples: Sequence[Sample], settings: Settings, *, with_taste: bool) -> Choice | None:
     """What ranks best what several cuts hold out, each cut counting alike; None with too few users to tell.
 
-    The weights are found with the fewest neighbours, and again where more are better with those weights. What the
-    settings fix is not searched.
+    The weights of the blend are found with the first of what may be kept, and again where another is better with
+    those. What the settings fix is not searched.
     """
     samples = [sample for sample in samples if len(next(iter(sample.values()))) >= LEAST_SAMPLE]
     if not samples:
         return None
-    choices = sorted(set.intersection(*(set(sample) for sample in samples)))
+    choices = [keep for keep in samples[0] if all(keep in sample for sample in samples)]
     weights = _weights([sample[choices[0]] for sample in samples], settings, with_taste=with_taste)
     gains = [np.transpose([_gains(sample[k], weights) for k in choices]) for sample in samples]
     best = surely_best(gains, _FAIRLY_SURE)

@@ -7,19 +7,23 @@ out at random (Steck, Autoencoders that don't overfit towards the identity, Neur
 docs/decisions/0028.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from ingest.encoder.protocol import Vectors
-from ingest.taste.interactions import Matrix
-from ingest.taste.strongest import Strongest, stacked, strongest
+from ingest.taste.interactions import Matrix, popularity
+from ingest.taste.keeping import Incoming, Keep, kept
 
 _BLOCK = 512  # rows at a time: 41 MB of float32 at 20,000 items
 
 
-def ease(matrix: Matrix, text: Vectors, *, ridge: float, ridge_growth: float, text_share: float, k: int) -> Strongest:
-    """Row i holds the k strongest weights that point at item i, itself left out.
+def ease(
+    matrix: Matrix, text: Vectors, *, ridge: float, ridge_growth: float, text_share: float, keeps: Sequence[Keep]
+) -> list[Incoming]:
+    """What each of the keeps leaves of the weights that point at an item, itself left out.
 
     `matrix` is `(users, items)`, `text` `(items, d) float32` with zero rows where there is no vector. The ridge of an
     item is `ridge * m * (1 + c / m) ^ ridge_growth` with c the squared length of its column, and gamma is
@@ -27,16 +31,14 @@ def ease(matrix: Matrix, text: Vectors, *, ridge: float, ridge_growth: float, te
     catalogues. Memory: `4 n^2` bytes over n items, or, where users are few, three times `4 m n` with m users and text
     dimensions together.
     """
-    squares = np.asarray(matrix.power(2).sum(axis=0), dtype=np.float64).ravel()
-    mean = float(squares.sum() / max(1, np.count_nonzero(squares))) or 1.0  # events so old that they weigh nothing
-    ridges = ridge * mean * (1.0 + squares / mean) ** ridge_growth
+    popular = popularity(matrix)
+    ridges = ridge * popular.mean * (1.0 + popular.relative) ** ridge_growth
     rows = matrix.shape[0] + text.shape[1]
-    if 2 * rows <= matrix.shape[1]:
-        return _by_users(matrix, text, ridges, text_share * mean, k)
-    return _by_items(matrix, text, ridges, text_share * mean, k)
+    weights = _by_users if 2 * rows <= matrix.shape[1] else _by_items
+    return kept(weights(matrix, text, ridges, text_share * popular.mean), keeps, popular)
 
 
-def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float, k: int) -> Strongest:
+def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float) -> Iterator[Vectors]:
     """The same by Woodbury's identity: what is inverted is as large as users and text dimensions, not as items.
 
     With `A = [X; sqrt(gamma) T'] L^-1/2`: `P = L^-1/2 (I - A' W) L^-1/2`, `W = (A A' + I)^-1 A`.
@@ -51,21 +53,16 @@ def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma:
     for block in _blocks(a.shape[1]):
         w[:, block] = linalg.cho_solve(factor, a[:, block].astype(np.float64), check_finite=False)
     diagonal = 1.0 - np.einsum("mi,mi->i", a, w)
-    found = []
     for block in _blocks(a.shape[1]):
         weights = (a[:, block].T @ w) * (roots[block] / diagonal[block])[:, np.newaxis] / roots
-        found.append(strongest(_without_itself(weights, block.start), k))
-    return stacked(found)
+        yield _without_itself(weights, block.start)
 
 
-def _by_items(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float, k: int) -> Strongest:
+def _by_items(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float) -> Iterator[Vectors]:
     inverse = _inverse(_gram(matrix, text, gamma), ridges)
     diagonal = np.diag(inverse).copy()
-    found = []
     for block in _blocks(inverse.shape[0]):
-        weights = -inverse[block] / diagonal[block, np.newaxis]
-        found.append(strongest(_without_itself(weights, block.start), k))
-    return stacked(found)
+        yield _without_itself(-inverse[block] / diagonal[block, np.newaxis], block.start)
 
 
 def _gram(matrix: Matrix, text: Vectors, gamma: float) -> Vectors:

@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from ingest.events import Event
@@ -17,6 +18,13 @@ from ingest.weights import event_weights, saturated
 Matrix: TypeAlias = "sparse.csr_array"
 
 LEAST_ITEMS_PER_USER = 2  # a user with one item says nothing about which items go together
+
+
+class Popularity(NamedTuple):
+    """Of each item, as the squared length of its column in units of `mean`: that of the columns with entries."""
+
+    relative: NDArray[np.float64]
+    mean: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,13 @@ class Interactions:
     def users(self) -> int:
         """How many users have enough items to teach something."""
         return int(self.matrix.shape[0])
+
+
+def popularity(matrix: Matrix) -> Popularity:
+    """How popular each item of a `(users, items)` matrix is; of one without entries the mean is 1."""
+    squares = np.asarray(matrix.power(2).sum(axis=0), dtype=np.float64).ravel()
+    mean = float(squares.sum() / max(1, np.count_nonzero(squares))) or 1.0  # events so old that they weigh nothing
+    return Popularity(squares / mean, mean)
 
 
 def collect(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ingest.scoring import BlendWeights, Scores, text_scores
 from ingest.settings import Settings
 from ingest.taste.cuts import Cut, HeldOut
+from ingest.taste.keeping import Incoming
 from ingest.taste.model import TasteModel
 from ingest.taste.texts import Texts
 from ingest.weights import event_weights, saturated
@@ -72,16 +72,14 @@ class Judge:
 
     def parts(self, model: TasteModel | None) -> list[Parts]:
         """What taste, text and popularity say for each user; without a model all that taste says is 0."""
-        incoming = None if model is None else _matrix(model)
+        incoming = None if model is None else model.incoming
         return [self._parts(held, weighed, text, incoming) for held, weighed, text in self._asked]
 
     def _weighed(self, held: HeldOut, settings: Settings) -> _Weighed:
         weights = zip(held.rest, event_weights(held.rest, settings), strict=True)
         return [(self._columns[event.item_id], weight) for event, weight in weights if event.item_id in self._columns]
 
-    def _parts(
-        self, held: HeldOut, weighed: _Weighed, text: _Text | None, incoming: "sparse.csr_array | None"
-    ) -> Parts:
+    def _parts(self, held: HeldOut, weighed: _Weighed, text: _Text | None, incoming: "Incoming | None") -> Parts:
         n = len(self._columns)
         seen = [self._columns[item_id] for item_id in held.seen if item_id in self._columns]
         taste = np.zeros(n) if incoming is None else incoming @ _query(weighed, n)
@@ -103,12 +101,6 @@ def _text(texts: Texts, weighed: _Weighed) -> _Text | None:
         return None
     history = texts.vectors[[column for column, _ in known]]
     return texts.rarity * text_scores(texts.vectors, history, np.array([weight for _, weight in known]))
-
-
-def _matrix(model: TasteModel) -> "sparse.csr_array":
-    n, k = model.incoming.indices.shape
-    stored = (model.incoming.weights.ravel(), model.incoming.indices.ravel(), np.arange(0, n * k + 1, k))
-    return sparse.csr_array(stored, shape=(n, n))
 
 
 def _query(weighed: _Weighed, n: int) -> Scores:

@@ -1,38 +1,37 @@
 """The trained item-item weights, and which way of training fits the events and the catalogue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import cbrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ingest.encoder.protocol import Vectors
 from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions
+from ingest.taste.keeping import RULES, Incoming, Keep
 from ingest.taste.neighbours import cosine_neighbours
-from ingest.taste.strongest import Strongest, kept
 from ingest.taste.texts import Texts
 
 _RIDGE_USERS = 300  # of so many users and fewer, `taste_ridge` is the ridge
-NEIGHBOURS = (50, 100, 200)  # weights kept for each item: so many, or more where a training finds them surely better
+KEEPS = (Keep(50), Keep(100), Keep(100, "most_used"), Keep(100, "shared"))  # the first, or one that is surely better
 
 
 @dataclass(frozen=True, kw_only=True)
 class TasteModel:
-    """For each item the strongest weights that point at it: row i of `incoming` belongs to `item_ids[i]`."""
+    """For each item the weights that point at it: row i of `incoming` belongs to `item_ids[i]`."""
 
     item_ids: tuple[str, ...]
-    incoming: Strongest
+    incoming: Incoming
 
     def rows(self) -> Iterator[tuple[str, NDArray[np.int32], Vectors]]:
         """Each item with the indices of the items whose weights point at it, and those weights."""
-        yield from zip(self.item_ids, *self.incoming, strict=True)
-
-    def with_strongest(self, k: int) -> "TasteModel":
-        """The same with the k strongest weights of each item."""
-        return TasteModel(item_ids=self.item_ids, incoming=kept(self.incoming, k))
+        for item_id, (start, end) in zip(self.item_ids, pairwise(self.incoming.indptr), strict=True):
+            yield item_id, self.incoming.indices[start:end], self.incoming.data[start:end]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +49,16 @@ def too_few_events(interactions: Interactions, settings: Settings) -> TooFewEven
     return TooFewEvents(users=interactions.users, needed=settings.taste_least_users)
 
 
-def neighbours(items: int, settings: Settings) -> tuple[int, ...]:
-    """How many weights an item may keep: what the settings say, else what a training may choose from.
+def keeps(items: int, settings: Settings) -> tuple[Keep, ...]:
+    """Which weights may be kept: what the settings say, else what a training may choose from.
 
-    Above `taste_dense_items` items there is no choice: 200 weights would take 1.6 GB for a million items.
+    Above `taste_dense_items` items there is no choice: each more would take as much time and memory as the first.
     """
-    if settings.taste_neighbours is not None:
-        return (settings.taste_neighbours,)
-    return NEIGHBOURS if items <= settings.taste_dense_items else NEIGHBOURS[:1]
+    k, rule = settings.taste_neighbours, settings.taste_kept
+    if items > settings.taste_dense_items:
+        return (Keep(k or KEEPS[0].k, rule or KEEPS[0].rule),)
+    choices = KEEPS if k is None else tuple(Keep(k, one) for one in RULES)
+    return tuple(keep for keep in choices if rule in (None, keep.rule))
 
 
 def ridge_for(users: int, settings: Settings) -> float:
@@ -68,16 +69,17 @@ def ridge_for(users: int, settings: Settings) -> float:
     return settings.taste_ridge * min(1.0, cbrt(_RIDGE_USERS / max(1, users)))
 
 
-def train(interactions: Interactions, texts: Texts, settings: Settings, *, k: int) -> TasteModel | TooFewEvents:
-    """The k strongest weights for every item: EASE with text up to `taste_dense_items` items, cosine neighbours above.
+def train(
+    interactions: Interactions, texts: Texts, settings: Settings, choices: Sequence[Keep]
+) -> dict[Keep, TasteModel] | TooFewEvents:
+    """The weights that each choice keeps: of EASE with text up to `taste_dense_items` items, of cosines above.
 
     `texts` are in the order of the interactions' items.
     """
     if (too_few := too_few_events(interactions, settings)) is not None:
         return too_few
-    k = min(k, max(1, len(interactions.item_ids) - 1))
     if len(interactions.item_ids) > settings.taste_dense_items:
-        incoming = cosine_neighbours(interactions.matrix, k=k)
+        incoming = cosine_neighbours(interactions.matrix, keeps=choices)
     else:
         incoming = ease(
             interactions.matrix,
@@ -85,11 +87,12 @@ def train(interactions: Interactions, texts: Texts, settings: Settings, *, k: in
             ridge=ridge_for(interactions.users, settings),
             ridge_growth=settings.taste_ridge_growth,
             text_share=settings.taste_text_share,
-            k=k,
+            keeps=choices,
         )
-    return TasteModel(item_ids=interactions.item_ids, incoming=incoming)
+    models = (TasteModel(item_ids=interactions.item_ids, incoming=weights) for weights in incoming)
+    return dict(zip(choices, models, strict=True))
 
 
 def no_model() -> TasteModel:
     """What is known when nothing is: no items and no weights."""
-    return TasteModel(item_ids=(), incoming=Strongest(np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32)))
+    return TasteModel(item_ids=(), incoming=sparse.csr_array((0, 0), dtype=np.float32))

@@ -18,7 +18,8 @@ from ingest.settings import Settings
 from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, told, trained_on
 from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.judge import Judge, Parts
-from ingest.taste.model import TasteModel, neighbours
+from ingest.taste.keeping import Keep
+from ingest.taste.model import TasteModel, keeps
 from ingest.taste.texts import Texts
 from ingest.weights import liked_types, usual
 from serving.evaluate.metrics import Floats
@@ -41,12 +42,15 @@ class Ndcg(NamedTuple):
         return (self.blend + self.interests) / 2
 
 
+Models = Mapping[Keep, TasteModel]  # by which weights are kept
+
+
 class Outcome(NamedTuple):
     """What some settings give on the half that chooses, what is best beside them there, and all that may be kept."""
 
     ndcg: Ndcg
     choice: Choice
-    model: TasteModel | None
+    models: Models | None
 
 
 class Validation:
@@ -85,18 +89,19 @@ class Validation:
         """What the half that chooses says to these changes, with the weights that are best with them there."""
         settings = self._changed(changes)
         _, judge = self._cut(settings)
-        model = self._trained(settings)
-        choosing = {k: parts[::2] for k, parts in told(judge, model, settings).items()}
-        choice = learn_blend([choosing], settings, with_taste=model is not None) or self._unlearned(settings)
-        return Outcome(_ndcg(choosing[choice.neighbours], choice.weights, model), choice, model)
+        models = self._trained(settings)
+        choosing = {keep: parts[::2] for keep, parts in told(judge, models, settings).items()}
+        choice = learn_blend([choosing], settings, with_taste=models is not None) or self._unlearned(settings)
+        ndcg = _ndcg(choosing[choice.keep], choice.weights, with_taste=models is not None)
+        return Outcome(ndcg, choice, models)
 
     def confirm(self, changes: Changes, outcome: Outcome, *, as_trained: bool = False) -> Ndcg:
         """What the other half says to the chosen weights, or to those that a training with these changes learns."""
         settings = self._changed(changes)
         choice = self._as_a_training_learns(settings) if as_trained else outcome.choice
         _, judge = self._cut(settings)
-        model = outcome.model and outcome.model.with_strongest(choice.neighbours)
-        return _ndcg(judge.parts(model)[1::2], choice.weights, model)
+        model = outcome.models[choice.keep] if outcome.models else None
+        return _ndcg(judge.parts(model)[1::2], choice.weights, with_taste=model is not None)
 
     def _changed(self, changes: Changes) -> Settings:
         return self.settings.model_copy(update=dict(changes))
@@ -111,9 +116,9 @@ class Validation:
         return found or self._unlearned(settings)
 
     def _unlearned(self, settings: Settings) -> Choice:
-        return Choice(BlendWeights().under(settings), neighbours(len(self._item_ids), settings)[0])
+        return Choice(BlendWeights().under(settings), keeps(len(self._item_ids), settings)[0])
 
-    def _trained(self, settings: Settings) -> TasteModel | None:
+    def _trained(self, settings: Settings) -> Models | None:
         texts = self._texts(settings.text_template)
         return trained_on(self._cut_anew(settings), self.histories.values(), texts, settings)
 
@@ -130,9 +135,9 @@ class Validation:
         return Cut(self._item_ids, self._present, settings, since=self._since, sample=self._users)
 
 
-def _ndcg(parts: Sequence[Parts], weights: BlendWeights, model: TasteModel | None) -> Ndcg:
+def _ndcg(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) -> Ndcg:
     interests = np.array([one.gains(by_interests(one, weights)[np.newaxis])[0] for one in parts])
-    if model is None:
+    if not with_taste:
         return Ndcg(interests, interests)
     return Ndcg(np.array([one.gains(blended(one, weights)[np.newaxis])[0] for one in parts]), interests)
 

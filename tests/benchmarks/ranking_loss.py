@@ -20,6 +20,7 @@ from ingest.scoring import priors, text_scores
 from ingest.settings import Settings, load_settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
+from ingest.taste.keeping import Keep
 from ingest.taste.model import ridge_for
 from ingest.taste.texts import Texts
 from ingest.weights import event_weights, liked_types, saturated
@@ -72,16 +73,15 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     )
     texts = Texts(text)
     unit, rarity = texts.vectors, texts.rarity
-    trained = ease(
+    (trained,) = ease(
         interactions.matrix,
         unit,
         ridge=ridge_for(interactions.users, settings),
         ridge_growth=settings.taste_ridge_growth,
         text_share=settings.taste_text_share,
-        k=n - 1,
+        keeps=[Keep(n)],
     )
-    dense = np.zeros((n, n), dtype=np.float32)
-    np.put_along_axis(dense, trained.indices.astype(np.int64), trained.weights, axis=1)
+    dense = trained.toarray()
     liked = {name for name, weight in settings.event_weights.items() if weight > 0}
     recent = priors(dict(catalogue.ledger.events.recent(weights.half_life_days, n, liked)))
     prior = np.array([recent.get(item_id, 0.0) for item_id in trial.items])

@@ -11,10 +11,12 @@ from ingest.settings import Settings
 from ingest.taste.blending import better, learn, learn_blend
 from ingest.taste.cuts import SAMPLE, Cut
 from ingest.taste.judge import Judge, Parts
+from ingest.taste.keeping import Keep
 from ingest.taste.texts import Texts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ITEMS = [f"i{n}" for n in range(60)]
+FEW, MORE, SHARED = Keep(50), Keep(100), Keep(100, "shared")
 
 
 def learned(histories, text=None, **settings):
@@ -109,11 +111,11 @@ def test_how_quickly_popularity_fades_the_cut_in_time_says_alone():
 
     last, now = users(30.0, 0.25), users(0.25, 30.0)
     for with_taste in (True, False):
-        assert learn_blend([{50: last}], Settings(), with_taste=with_taste).weights.half_life_days == 30.0
-        assert learn_blend([{50: last}, {50: now}], Settings(), with_taste=with_taste).weights.half_life_days == 0.25
+        assert learn_blend([{FEW: last}], Settings(), with_taste=with_taste).weights.half_life_days == 30.0
+        assert learn_blend([{FEW: last}, {FEW: now}], Settings(), with_taste=with_taste).weights.half_life_days == 0.25
 
 
-def test_more_weights_of_an_item_are_kept_where_that_ranks_better_by_more_than_chance():
+def test_other_weights_of_an_item_are_kept_where_that_ranks_better_by_more_than_chance():
     relevant = np.arange(10) == 0
 
     def users(right, of=60):
@@ -122,16 +124,19 @@ def test_more_weights_of_an_item_are_kept_where_that_ranks_better_by_more_than_c
         return [Parts(taste=(1.0 if n in right else -1.0) * relevant, **none) for n in range(of)]
 
     def chosen(*cuts):
-        return learn_blend(cuts, Settings(), with_taste=True).neighbours
+        return learn_blend(cuts, Settings(), with_taste=True).keep
 
-    clearly = {50: users(range(20)), 100: users(range(30)), 200: users(range(40))}
-    by_chance = {50: users(range(20)), 100: users(range(10, 30)), 200: users(range(19, 40))}
-    assert chosen(clearly) == 200
-    assert chosen(by_chance) == 50
-    assert chosen(clearly, {50: users(range(40)), 100: users(range(20)), 200: users(range(20))}) == 50
-    assert chosen({50: users(range(20)), 100: users(range(21)), 200: users(range(22))}) == 200, "1.4 standard errors"
-    too_few = {50: users(range(20), of=20), 100: users([], of=20), 200: users([], of=20)}
-    assert chosen(clearly, too_few) == 200
+    def told(few, more, shared):
+        return {FEW: few, MORE: more, SHARED: shared}
+
+    clearly = told(users(range(20)), users(range(30)), users(range(40)))
+    assert chosen(clearly) == SHARED
+    assert chosen(told(users(range(20)), users(range(40)), users(range(30)))) == MORE
+    assert chosen(told(users(range(20)), users(range(10, 30)), users(range(19, 40)))) == FEW, "by chance"
+    assert chosen(clearly, told(users(range(40)), users(range(20)), users(range(20)))) == FEW
+    assert chosen(told(users(range(20)), users(range(21)), users(range(22)))) == SHARED, "1.4 standard errors"
+    assert chosen(clearly, told(users(range(20), of=20), users([], of=20), users([], of=20))) == SHARED
+    assert chosen(clearly, {FEW: users(range(20))}) == FEW, "the others were not asked everywhere"
 
 
 def test_an_item_that_was_seen_before_the_profile_begins_is_not_ranked():

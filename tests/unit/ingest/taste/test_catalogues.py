@@ -10,7 +10,8 @@ from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.judge import HALF_LIVES, Judge
-from ingest.taste.model import NEIGHBOURS, TasteModel, train
+from ingest.taste.keeping import Keep
+from ingest.taste.model import KEEPS, TasteModel, train
 from ingest.taste.texts import Texts
 from tests.catalogues import KINDS, drawn, times
 
@@ -35,11 +36,12 @@ def measured(name):
     arguments = {"present": test.present, "since": since_share(known)}
     texts = Texts(text)
     found = learn(item_ids, texts, lambda: known, settings, **arguments)
-    weights, k = found or (BlendWeights(), NEIGHBOURS[0])
+    weights, keep = found or (BlendWeights(), KEEPS[0])
     interactions = collect(item_ids, known, test.present, settings)
     judge = Judge(test, texts, settings)
 
-    blend = mean_gain(judge, train(interactions, texts, settings, k=k), lambda parts: blended(parts, weights))
+    trained = train(interactions, texts, settings, [keep])[keep]
+    blend = mean_gain(judge, trained, lambda parts: blended(parts, weights))
 
     lives = HALF_LIVES if test.present else (weights.half_life_days,)
     popular = max(mean_gain(judge, None, lambda parts, life=life: parts.prior(life)) for life in lives)
@@ -47,7 +49,8 @@ def measured(name):
     no_text = np.zeros((len(item_ids), 0), np.float32)
     best = 0.0
     for ridge in (1.0, 2.0, 3.0, 10.0):
-        incoming = ease(likes, no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, k=len(item_ids) - 1)
+        keep = [Keep(len(item_ids))]
+        (incoming,) = ease(likes, no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, keeps=keep)
         model = TasteModel(item_ids=tuple(item_ids), incoming=incoming)
         best = max(best, mean_gain(judge, model, lambda parts: parts.taste))
     return blend, best, popular

@@ -12,9 +12,9 @@ from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions, collect
-from ingest.taste.model import NEIGHBOURS, TasteModel, TooFewEvents, neighbours, ridge_for, train
+from ingest.taste.keeping import Keep
+from ingest.taste.model import KEEPS, TooFewEvents, keeps, ridge_for, train
 from ingest.taste.neighbours import cosine_neighbours
-from ingest.taste.strongest import kept, strongest
 from ingest.taste.texts import Texts, centred_rows
 
 SETTINGS = Settings(taste_least_users=1)
@@ -39,10 +39,11 @@ def random_text(items, dimensions=4, seed=1):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def dense(found, n):
-    whole = np.zeros((len(found.weights), n), np.float32)
-    np.put_along_axis(whole, found.indices.astype(np.int64), found.weights, axis=1)
-    return whole
+def all_of(matrix, text, *, ridge=1.0, ridge_growth=0.7, text_share=0.0):
+    """All weights of EASE."""
+    keep = Keep(matrix.shape[1])
+    (found,) = ease(matrix, text, ridge=ridge, ridge_growth=ridge_growth, text_share=text_share, keeps=[keep])
+    return found.toarray()
 
 
 def reference_ease(matrix, text, ridge, growth, text_share):
@@ -60,32 +61,21 @@ def reference_ease(matrix, text, ridge, growth, text_share):
 @pytest.mark.parametrize("growth", [0.0, 0.7, 1.0])
 def test_ease_is_the_closed_form_whichever_side_is_inverted(users, items, text_share, growth):
     matrix, text = random_matrix(users, items), random_text(items)
-    found = ease(matrix, text, ridge=3.0, ridge_growth=growth, text_share=text_share, k=items)
+    found = all_of(matrix, text, ridge=3.0, ridge_growth=growth, text_share=text_share)
     expected = reference_ease(matrix, text, 3.0, growth, text_share)
     np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(dense(found, items), expected, atol=2e-5)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_only_the_strongest_weights_of_each_item_are_kept():
-    rows = np.array([[0.1, -0.9, 0.3, 0.0], [0.2, 0.1, 0.0, 0.0]], np.float32)
-    found = strongest(rows, 2)
-    assert found.indices.tolist() == [[1, 2], [0, 1]]
-    np.testing.assert_allclose(found.weights, [[-0.9, 0.3], [0.2, 0.1]], atol=1e-7)
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
-def test_the_strongest_of_the_strongest_are_the_strongest(seed, k, fewer):
-    rng = np.random.default_rng(seed)
-    rows = (rng.permutation(np.arange(1, 41)) * rng.choice([-1, 1], 40)).reshape(4, 10).astype(np.float32)
-    fewer = min(k, fewer)
-    for found, expected in zip(kept(strongest(rows, k), fewer), strongest(rows, fewer), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_a_training_may_choose_how_many_weights_it_keeps_unless_told_or_too_large():
-    assert neighbours(20_000, Settings()) == NEIGHBOURS
-    assert neighbours(20_001, Settings()) == NEIGHBOURS[:1]
-    assert neighbours(5, Settings(taste_neighbours=7)) == neighbours(20_001, Settings(taste_neighbours=7)) == (7,)
+def test_a_training_may_choose_which_weights_it_keeps_unless_told_or_too_large():
+    assert keeps(20_000, Settings()) == KEEPS
+    assert keeps(20_001, Settings()) == KEEPS[:1]
+    seven = Settings(taste_neighbours=7)
+    assert keeps(5, seven) == (Keep(7, "strongest"), Keep(7, "most_used"), Keep(7, "shared"))
+    assert keeps(20_001, seven) == (Keep(7),)
+    assert keeps(5, Settings(taste_kept="strongest")) == (Keep(50), Keep(100))
+    assert keeps(5, Settings(taste_neighbours=7, taste_kept="shared")) == (Keep(7, "shared"),)
+    assert keeps(20_001, Settings(taste_kept="shared")) == (Keep(50, "shared"),)
 
 
 def test_the_ridge_is_smaller_the_more_users_there_are():
@@ -102,18 +92,17 @@ def test_a_training_fits_weights_with_the_ridge_for_its_users(users):
     interactions = Interactions(item_ids=tuple(f"i{n}" for n in range(30)), matrix=matrix, events=matrix.nnz)
     plain, texts = Settings(taste_text_share=0.0), Texts(np.zeros((30, 0), np.float32))
 
-    trained = train(interactions, texts, plain, k=29)
+    trained = train(interactions, texts, plain, [Keep(30)])
 
-    ridge = ridge_for(users, plain)
-    expected = ease(matrix, texts.vectors, ridge=ridge, ridge_growth=plain.taste_ridge_growth, text_share=0.0, k=29)
-    np.testing.assert_array_equal(trained.incoming.weights, expected.weights)
+    expected = all_of(matrix, texts.vectors, ridge=ridge_for(users, plain), ridge_growth=plain.taste_ridge_growth)
+    np.testing.assert_array_equal(trained[Keep(30)].incoming.toarray(), expected)
 
 
 def test_an_item_without_events_gets_weights_from_items_that_read_alike():
     text = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
     matrix = sparse.csr_array(np.array([[0, 1, 1, 0], [0, 1, 1, 1], [0, 1, 0, 1]] * 5, np.float32))
-    with_text = dense(ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=2.0, k=4), 4)
-    without = dense(ease(matrix, np.zeros_like(text), ridge=1.0, ridge_growth=0.7, text_share=2.0, k=4), 4)
+    with_text = all_of(matrix, text, text_share=2.0)
+    without = all_of(matrix, np.zeros_like(text), text_share=2.0)
     assert with_text[0].argmax() == 1
     assert not without[0].any()
 
@@ -121,18 +110,14 @@ def test_an_item_without_events_gets_weights_from_items_that_read_alike():
 def test_what_everybody_likes_is_pointed_at_less_where_the_ridge_grows():
     matrix, nothing = random_matrix(60, 8, density=0.2).toarray(), np.zeros((8, 0), np.float32)
     matrix[:, 0] = 1.0
-    plain, grown = (
-        dense(ease(sparse.csr_array(matrix), nothing, ridge=1.0, ridge_growth=growth, text_share=0.0, k=8), 8)
-        for growth in (0.0, 0.7)
-    )
+    plain, grown = (all_of(sparse.csr_array(matrix), nothing, ridge_growth=growth) for growth in (0.0, 0.7))
     assert np.abs(grown[0]).sum() < np.abs(plain[0]).sum()
 
 
 @pytest.mark.parametrize("users", [0, 3, 60])
 def test_events_that_weigh_nothing_teach_nothing(users):
     nothing = sparse.csr_array((users, 8), dtype=np.float32)
-    found = ease(nothing, np.zeros((8, 0), np.float32), ridge=5.0, ridge_growth=0.7, text_share=0.1, k=7)
-    assert not found.weights.any()
+    assert not all_of(nothing, np.zeros((8, 0), np.float32), ridge=5.0, text_share=0.1).any()
 
 
 def test_texts_are_centred_where_there_are_enough_of_them():
@@ -153,29 +138,29 @@ def test_neighbours_are_shrunk_cosines():
     lengths = np.linalg.norm(x, axis=0)
     expected = x.T @ x / (np.outer(lengths, lengths) + 2.0)
     np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(dense(cosine_neighbours(matrix, k=9, shrinkage=2.0), 9), expected, atol=1e-5)
+    (found,) = cosine_neighbours(matrix, keeps=[Keep(9)], shrinkage=2.0)
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
 
 
 def test_the_catalogue_decides_how_weights_are_trained():
     interactions = Interactions(item_ids=tuple("abcdef"), matrix=random_matrix(20, 6), events=20)
     text = random_text(6)
-    small = train(interactions, Texts(text), SETTINGS, k=50)
-    large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}), k=50)
-    assert isinstance(small, TasteModel)
-    assert isinstance(large, TasteModel)
-    assert small.incoming.weights.shape == large.incoming.weights.shape == (6, 5)
-    np.testing.assert_allclose(dense(large.incoming, 6), dense(cosine_neighbours(interactions.matrix, k=5), 6))
+    small = train(interactions, Texts(text), SETTINGS, [Keep(50)])[Keep(50)]
+    large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}), KEEPS)
+    assert small.incoming.nnz == 6 * 5
+    for found, expected in zip(large.values(), cosine_neighbours(interactions.matrix, keeps=KEEPS), strict=True):
+        np.testing.assert_array_equal(found.incoming.toarray(), expected.toarray())
 
 
 def test_too_few_users_are_no_error():
     interactions = Interactions(item_ids=("a", "b"), matrix=random_matrix(3, 2, density=1.0), events=6)
-    assert train(interactions, Texts(random_text(2)), Settings(), k=50) == TooFewEvents(users=3, needed=100)
+    assert train(interactions, Texts(random_text(2)), Settings(), KEEPS) == TooFewEvents(users=3, needed=100)
 
 
 def test_a_catalogue_of_one_item_has_nothing_to_point_at_it():
     interactions = Interactions(item_ids=("a",), matrix=sparse.csr_array(np.ones((2, 1), np.float32)), events=2)
-    model = train(interactions, Texts(random_text(1)), SETTINGS, k=50)
-    assert [(item_id, weights.tolist()) for item_id, _, weights in model.rows()] == [("a", [0.0])]
+    for model in train(interactions, Texts(random_text(1)), SETTINGS, KEEPS).values():
+        assert [(item_id, weights.tolist()) for item_id, _, weights in model.rows()] == [("a", [])]
 
 
 def test_the_matrix_holds_signed_saturated_weights_of_users_with_two_items():
@@ -200,7 +185,10 @@ def test_the_matrix_holds_signed_saturated_weights_of_users_with_two_items():
 def test_no_item_points_at_itself_and_every_weight_is_finite(seed, users, items, k, with_text):
     matrix = random_matrix(users, items, seed)
     text = random_text(items, seed=seed) if with_text else np.zeros((items, 4), np.float32)
-    for found in (ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=1.0, k=k), cosine_neighbours(matrix, k=k)):
-        assert found.indices.shape == (items, min(k, items))
-        assert np.isfinite(found.weights).all()
-        assert all(i not in row[weights != 0] for i, (row, weights) in enumerate(zip(*found, strict=True)))
+    choices = [Keep(k), Keep(k, "most_used"), Keep(k, "shared")]
+    by_ease = ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
+    for found in (*by_ease, *cosine_neighbours(matrix, keeps=choices)):
+        assert found.shape == (items, items)
+        assert np.isfinite(found.data).all()
+        assert found.data.all()
+        assert not found.diagonal().any()

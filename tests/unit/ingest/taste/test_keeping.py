@@ -1,0 +1,79 @@
+"""Which item-item weights are kept: by each rule the same as by sorting all of them, however they are cut into blocks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.taste.interactions import Popularity
+from ingest.taste.keeping import RULES, Keep, kept
+
+
+def weights_of(seed, n):
+    """`(n, n)` weights of which no two are of one size, and how popular the items are."""
+    rng = np.random.default_rng(seed)
+    weights = (rng.permutation(n * n) + 1.0) * rng.choice([-1, 1], n * n) / (n * n)
+    weights = weights.reshape(n, n).astype(np.float32)
+    np.fill_diagonal(weights, 0)
+    return weights, Popularity(rng.exponential(size=n), 1.0)
+
+
+def in_blocks(weights, size):
+    return [weights[start : start + size] for start in range(0, len(weights), size)]
+
+
+def largest(sizes, most):
+    """Where the largest of all these sizes are."""
+    chosen = np.zeros(sizes.size, np.bool_)
+    chosen[np.argsort(-sizes, axis=None)[:most]] = True
+    return chosen.reshape(sizes.shape)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 50), st.integers(1, 40))
+def test_each_item_keeps_its_strongest_or_its_strongest_by_use(seed, n, k, block):
+    weights, popular = weights_of(seed, n)
+    use = np.sqrt(1 + popular.relative).astype(np.float32)
+    for rule, sizes in (("strongest", np.abs(weights)), ("most_used", np.abs(weights) * use)):
+        (found,) = kept(in_blocks(weights, block), [Keep(k, rule)], popular)
+        chosen = np.array([largest(row, k) for row in sizes])
+        np.testing.assert_array_equal(found.toarray(), np.where(chosen, weights, 0))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 50), st.integers(1, 40))
+def test_shared_are_the_strongest_of_all_beside_ten_of_each_item(seed, n, k, block):
+    weights, popular = weights_of(seed, n)
+    use = np.sqrt(1 + popular.relative).astype(np.float32)
+    sizes = np.abs(weights) * use * use[:, np.newaxis]
+    (found,) = kept(in_blocks(weights, block), [Keep(k, "shared")], popular)
+    own = np.array([largest(row, min(10, k)) for row in sizes])
+    most = np.array([largest(row, 10 * k) for row in sizes])
+    chosen = largest(np.where(own, np.inf, np.where(most, sizes, 0)), n * k)
+    np.testing.assert_array_equal(found.toarray(), np.where(chosen, weights, 0))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_several_are_kept_at_once_as_they_are_alone(rule):
+    weights, popular = weights_of(7, 30)
+    together = kept(in_blocks(weights, 8), [Keep(5, one) for one in RULES], popular)[RULES.index(rule)]
+    (alone,) = kept([weights], [Keep(5, rule)], popular)
+    np.testing.assert_array_equal(together.toarray(), alone.toarray())
+
+
+def test_popular_items_keep_more_of_what_is_shared_and_none_keeps_hundreds():
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(200, 200)).astype(np.float32)
+    np.fill_diagonal(weights, 0)
+    relative = np.zeros(200)
+    relative[:4] = 1e6
+    (found,) = kept([weights], [Keep(15, "shared")], Popularity(relative, 1.0))
+    each = np.diff(found.indptr)
+    assert found.nnz == 200 * 15
+    assert each[:4].tolist() == [150] * 4
+    assert each[4:].min() >= 10
+
+
+def test_what_is_nothing_is_not_kept():
+    nothing = np.zeros((6, 6), np.float32)
+    for found in kept([nothing], [Keep(3, rule) for rule in RULES], Popularity(np.zeros(6), 1.0)):
+        assert found.shape == (6, 6)
+        assert not found.nnz
