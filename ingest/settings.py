@@ -20,6 +20,8 @@ from ingest.text import check_template
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+KeepRule = Literal["strongest", "most_used", "shared"]
+
 DEFAULT_EVENT_WEIGHTS = {
     "view": 0.3,
     "click": 0.4,
@@ -129,12 +131,16 @@ class Settings(BaseSettings):
         default=True, description="Learn from events which items go together at every reindex; `auto` then blends."
     )
     taste_neighbours: int | None = Field(
-        None, ge=1, le=1000, description="Item-item weights kept for each item; default: 50 or 100, learned."
-    )
-    taste_kept: Literal["strongest", "most_used", "shared"] | None = Field(
         None,
-        description="Which of them: each item's strongest; its strongest times how often histories hold what they come "
-        "from; or so many in the mean, more for popular items. Default: learned.",
+        ge=1,
+        le=1000,
+        description="Item-item weights kept for each item; default: 50 or 100, learned, or 50 where taste_kept is set.",
+    )
+    taste_kept: KeepRule | None = Field(
+        None,
+        description="Which of them: the largest by size (strongest), by size times how often histories hold the item "
+        "they come from (most_used), or so many in the mean, more for popular items (shared; above taste_dense_items "
+        "as most_used); default: learned, or strongest where taste_neighbours is set.",
     )
     taste_dense_items: int = Field(
         20_000, ge=0, description="Catalogues up to this many items get EASE (4 bytes x items^2), larger ones cosines."

@@ -40,7 +40,7 @@ class TrainReport:
     users: int = 0
     events: int = 0
     changed: int = 0
-    neighbours: int = 0  # weights kept for each item
+    neighbours: int = 0  # weights kept for each item, in the mean where they are shared
     kept: str = ""  # by which rule of `taste_kept`
     blend: dict[str, float] | None = None  # what was learned of the blend's weights; None: too few users to tell
     seconds: float = 0.0

@@ -27,6 +27,14 @@ class Because:
     title: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """The past events that are not among an item's reasons, and what their shares add up to."""
+
+    events: int
+    share: float
+
+
 class RecommendedItem(Struct, frozen=True, kw_only=True):
     """One item of an answer. `source` says what found it; its score is the one that the answer's strategy gives it."""
 
@@ -35,8 +43,9 @@ class RecommendedItem(Struct, frozen=True, kw_only=True):
     source: str
     fields: Mapping[str, Any] | None = None
     because: tuple[Because, ...] | None = None
+    others: Others | None = None  # where only so many reasons are asked for: the rest
     shared: Mapping[str, Sequence[str]] | None = None  # where reasons are given: values that item and history share
-    prior: float | None = None  # where reasons are given: what popularity adds to their shares
+    prior: float | None = None  # where reasons are given: what popularity adds to these
     boost: float | None = None  # what a scenario adds; with the shares and the prior, the score
     relaxed: tuple[str, ...] = ()  # what was dropped before this item was found
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import structs
+
 from ingest.index.protocol import Vector
 from ingest.items import StoredItem
 from ingest.store.records import HistoryEntry
-from serving.answers import Because
+from serving.answers import Because, Others, RecommendedItem
 from serving.profile import Profile, shares
 
 
@@ -34,6 +36,17 @@ def combined(found: Sequence[tuple[HistoryEntry, float]], titles: Mapping[str, S
         for event_id, entry in entries.items()
     ]
     return tuple(sorted(reasons, key=lambda reason: -reason.share))
+
+
+def shortened(item: RecommendedItem, most: int | None) -> RecommendedItem:
+    """The item with the largest of its reasons, for it or against it, and what the others add up to; None: with all."""
+    reasons = item.because or ()
+    if most is None or len(reasons) <= most:
+        return item
+    by_size = sorted(reasons, key=lambda reason: -abs(reason.share))
+    listed = sorted(by_size[:most], key=lambda reason: -reason.share)
+    others = Others(events=len(by_size) - most, share=sum(reason.share for reason in by_size[most:]))
+    return structs.replace(item, because=tuple(listed), others=others)
 
 
 def _title(stored: StoredItem | None) -> str | None:

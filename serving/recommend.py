@@ -14,6 +14,7 @@ from serving.answers import Recommendations, RecommendedItem, logged, new_recomm
 from serving.arrangement import Arranger
 from serving.candidates import Selection
 from serving.continuations import Continuations
+from serving.explain import shortened
 from serving.impressions import Impressions
 from serving.live import LiveIndex, View
 from serving.log_writer import LogWriter
@@ -106,7 +107,7 @@ class Recommender:
         page = self._arranger.page(view, request, selection, strategy, first=not given)
         answer = Recommendations(
             recommendation_id=new_recommendation_id(),
-            items=tuple(self._with_shared(view, page.items, request)),
+            items=tuple(shortened(item, request.reasons) for item in self._with_shared(view, page.items, request)),
             generation=view.generation.name,
             strategy=page.strategy,
             profile=taste.info,

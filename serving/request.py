@@ -45,6 +45,7 @@ class RecommendRequest:
     exclude_seen: bool = True
     min_score: float | None = None
     explain: bool = False
+    reasons: int | None = None  # with `explain`: the largest so many of each item, the others as a sum
     fields: tuple[str, ...] = ()
     diversity: float = 0.0
     max_per: Mapping[str, int] = field(default_factory=dict)  # attribute -> most items of a page that share a value
@@ -65,6 +66,8 @@ def check_request(request: RecommendRequest, settings: Settings) -> None:
     check_share(request.diversity, "diversity")
     if not 0 <= request.explore <= MOST_EXPLORED:
         raise InvalidInputError("invalid_explore", f"explore is a share from 0 to {MOST_EXPLORED}", "explore")
+    if request.reasons is not None and request.reasons < 1:
+        raise InvalidInputError("invalid_reasons", "reasons is a number from 1 on", "reasons")
     if request.seed is not None and not 0 <= request.seed <= _LARGEST_SEED:
         raise InvalidInputError("invalid_seed", "a seed is an integer from 0 to 2^63 - 1", "seed")
     _check_caps(request.max_per, settings)

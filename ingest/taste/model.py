@@ -13,7 +13,7 @@ from ingest.encoder.protocol import Vectors
 from ingest.settings import Settings
 from ingest.taste.ease import ease
 from ingest.taste.interactions import Interactions
-from ingest.taste.keeping import RULES, Incoming, Keep
+from ingest.taste.keeping import Incoming, Keep
 from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.texts import Texts
 
@@ -50,15 +50,18 @@ def too_few_events(interactions: Interactions, settings: Settings) -> TooFewEven
 
 
 def keeps(items: int, settings: Settings) -> tuple[Keep, ...]:
-    """Which weights may be kept: what the settings say, else what a training may choose from.
+    """Which weights may be kept: what the settings say of number or rule, else what a training may choose from.
 
-    Above `taste_dense_items` items there is no choice: each more would take as much time and memory as the first.
+    Above `taste_dense_items` items there is no choice, and nothing is shared: what is compared for that would take
+    8 GB for a million items.
     """
     k, rule = settings.taste_neighbours, settings.taste_kept
-    if items > settings.taste_dense_items:
-        return (Keep(k or KEEPS[0].k, rule or KEEPS[0].rule),)
-    choices = KEEPS if k is None else tuple(Keep(k, one) for one in RULES)
-    return tuple(keep for keep in choices if rule in (None, keep.rule))
+    large = items > settings.taste_dense_items
+    if k is None and rule is None:
+        return KEEPS[:1] if large else KEEPS
+    if large and rule == "shared":
+        rule = "most_used"
+    return (Keep(k or KEEPS[0].k, rule or KEEPS[0].rule),)
 
 
 def ridge_for(users: int, settings: Settings) -> float:

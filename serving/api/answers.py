@@ -72,6 +72,8 @@ def _item(item: RecommendedItem) -> dict[str, Any]:
         shown["fields"] = item.fields
     if item.because is not None:
         shown["because"] = [_because(reason) for reason in item.because]
+        if item.others is not None:
+            shown["others"] = {"events": item.others.events, "share": item.others.share}
         if item.shared:
             shown["shared"] = item.shared
         if item.prior is not None:

@@ -71,6 +71,9 @@ class RecommendBody(_Body):
     exclude_seen: bool = True
     min_score: FiniteScore = None
     explain: bool = False
+    reasons: int | None = Field(
+        default=None, ge=1, description="Explain by the largest so many shares of each item; the others as a sum."
+    )
     fields: list[FieldName] = []
     scenario: str | None = Field(default=None, description="A named set of these, from the settings; yours win.")
     diversity: float = Field(default=0.0, ge=0, le=1, description="0: relevance alone, 1: difference alone.")

@@ -30,12 +30,19 @@ class Problem(BaseModel):
 
 
 class BecauseAnswer(BaseModel):
-    """One past event's share of the score; all of them add up to it."""
+    """One past event's share of the score."""
 
     item_id: str
     event_type: str
     share: float
     title: str | None = None
+
+
+class OthersAnswer(BaseModel):
+    """The past events that are not listed, and what their shares add up to."""
+
+    events: int
+    share: float
 
 
 class RecommendedItemAnswer(BaseModel):
@@ -46,11 +53,12 @@ class RecommendedItemAnswer(BaseModel):
     source: str
     fields: dict[str, Any] | None = None
     because: list[BecauseAnswer] | None = None
+    others: OthersAnswer | None = Field(default=None, description="Where only so many reasons were asked for.")
     shared: dict[str, list[str]] | None = Field(
         default=None, description="Attribute values that the item and the history share."
     )
     prior: float | None = Field(
-        default=None, description="What popularity adds; shares, prior and boost are the score."
+        default=None, description="What popularity adds; shares, others, prior and boost are the score."
     )
     boost: float | None = Field(default=None, description="What a scenario adds to the score.")
     relaxed: list[str] | None = Field(default=None, description="What was dropped before this item was found.")

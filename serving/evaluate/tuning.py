@@ -21,12 +21,13 @@ from serving.evaluate.templates import missing_attributes, with_line_for
 from serving.evaluate.validation import Changes, Ndcg, Outcome, Validation, Value, VectorsOf
 
 # One setting after another, the best value of each kept; the present value is always tried first.
-SEARCHED: Mapping[str, tuple[float, ...]] = {
+SEARCHED: Mapping[str, tuple[Value, ...]] = {
     "taste_ridge": (1.0, 2.0, 5.0, 10.0, 20.0),
     "taste_ridge_growth": (0.0, 0.4, 0.7, 1.0),
     "taste_text_share": (0.0, 0.1, 0.5, 2.0),
     "half_life_days": (15.0, 60.0, 180.0, 1000.0),
     "taste_neighbours": (25, 50, 100, 200),
+    "taste_kept": ("most_used", "shared"),
 }
 TEMPLATE = "text_template"
 LEAST_USERS = 40  # of each half; fewer cannot tell settings apart
@@ -131,7 +132,7 @@ def _template_trials(validation: Validation) -> list[Callable[[Changes], Changes
 
 
 def _value_trials(validation: Validation) -> list[Callable[[Changes], Changes]]:
-    def set_to(name: str, value: float) -> Callable[[Changes], Changes]:
+    def set_to(name: str, value: Value) -> Callable[[Changes], Changes]:
         return lambda _: {name: value}
 
     return [

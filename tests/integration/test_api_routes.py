@@ -142,6 +142,22 @@ def test_recommendations_by_query_string_and_by_body(client, method):
         assert set(item["fields"]) == {"title"}
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_only_the_largest_reasons_are_told_where_so_many_are_asked_for(client, method):
+    path, options = "/v1/users/ann/recommendations", {"reasons": 1, "limit": 3}
+    answer = client.get(path, params=options) if method == "GET" else client.post(path, json=options)
+    items = answer.json()["items"]
+    assert items
+    for item in items:
+        (reason,) = item["because"]
+        assert reason["share"] + item["others"]["share"] == pytest.approx(item["score"], abs=1e-5)
+    assert "others" not in client.get(path, params={"explain": "true"}).json()["items"][0]
+    following = client.post(answer.json()["next"]).json()["items"][0]
+    assert len(following["because"]) == 1, "later pages are asked alike"
+    refused = client.get(path, params={"reasons": 0})
+    assert (refused.status_code, refused.json()["field"]) == (422, "reasons")
+
+
 def test_a_post_without_a_body_asks_for_the_defaults(client):
     assert len(item_ids(client.post("/v1/users/ann/recommendations"))) == 10
     assert len(item_ids(client.post("/v1/items/i1/similar"))) == 10

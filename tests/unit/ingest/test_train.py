@@ -51,7 +51,9 @@ def test_what_is_liked_together_points_at_each_other(akin: Installation) -> None
 
 
 def test_as_many_weights_are_kept_as_were_found_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.taste.blending.learn", lambda *_, **__: Choice(BlendWeights(text=0.3), Keep(2)))
+    monkeypatch.setattr(
+        "ingest.taste.blending.learn", lambda *_, **__: Choice(BlendWeights(text=0.3), Keep(2, "most_used"))
+    )
     with installation(tmp_path, taste_least_users=4) as akin:
         akin.add_items([Item(item_id=i, text=f"text of {i}") for i in "abcd"])
         akin.add_events(likes("pqr", "abc") + likes("stu", "bcd"))
@@ -59,7 +61,7 @@ def test_as_many_weights_are_kept_as_were_found_best(tmp_path: Path, monkeypatch
         report = train_live(akin.settings, akin.ledger)
 
         weights = akin.ledger.taste.weights(list("abcd"))
-        assert (report.neighbours, report.kept) == (2, "strongest")
+        assert (report.neighbours, report.kept) == (2, "most_used")
         assert {len(one.positions) for one in weights.values()} == {2}
         assert akin.ledger.learned.blend() == BlendWeights(text=0.3)
 

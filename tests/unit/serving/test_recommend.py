@@ -128,6 +128,24 @@ def test_explanations_add_up_and_name_titles_when_asked(akin):
         assert set(one.fields) == {"title"}
 
 
+def test_the_largest_reasons_are_told_and_the_others_as_their_sum(akin):
+    types = ("like", "view", "dislike", "view", "dislike")
+    akin.add_events([event("ann", f"i{n}", one) for n, one in enumerate(types)])
+    asked = RecommendRequest(user_id="ann", limit=8, explain=True, fields=("title",))
+    whole = akin.recommender.recommend(asked).items
+    for most in (1, 2, 4, 5, 6):
+        for one, full in zip(akin.recommender.recommend(replace(asked, reasons=most)).items, whole, strict=True):
+            shares = [reason.share for reason in one.because]
+            told = sorted((abs(reason.share) for reason in full.because), reverse=True)[:most]
+            assert sorted(map(abs, shares), reverse=True) == told
+            assert shares == sorted(shares, reverse=True)
+            assert (one.others is None) == (most >= len(types))
+            if one.others is not None:
+                assert one.others.events == len(types) - most
+                assert explained_score(one) + one.others.share == pytest.approx(one.score, abs=1e-5)
+            assert one.shared == full.shared
+
+
 def test_an_inline_history_answers_like_a_stored_one_and_counts_what_is_unknown(akin):
     akin.add_events([event("ann", "i0"), event("ann", "i3")])
     stored = akin.recommender.recommend(RecommendRequest(user_id="ann"))

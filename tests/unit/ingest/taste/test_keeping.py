@@ -1,12 +1,17 @@
 """Which item-item weights are kept: by each rule the same as by sorting all of them, however they are cut into blocks."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.settings import KeepRule
 from ingest.taste.interactions import Popularity
-from ingest.taste.keeping import RULES, Keep, kept
+from ingest.taste.keeping import Keep, kept
+
+RULES = get_args(KeepRule)
 
 
 def weights_of(seed, n):
@@ -40,15 +45,44 @@ def test_each_item_keeps_its_strongest_or_its_strongest_by_use(seed, n, k, block
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 50), st.integers(1, 40))
-def test_shared_are_the_strongest_of_all_beside_ten_of_each_item(seed, n, k, block):
+def test_shared_are_the_largest_of_all_beside_ten_of_each_item(seed, n, k, block):
     weights, popular = weights_of(seed, n)
     use = np.sqrt(1 + popular.relative).astype(np.float32)
     sizes = np.abs(weights) * use * use[:, np.newaxis]
     (found,) = kept(in_blocks(weights, block), [Keep(k, "shared")], popular)
-    own = np.array([largest(row, min(10, k)) for row in sizes])
-    most = np.array([largest(row, 10 * k) for row in sizes])
+    own = np.array([largest(row, min(10, k)) for row in sizes]) & (sizes > 0)
+    most = np.array([largest(row, Keep(k, "shared").most) for row in sizes])
     chosen = largest(np.where(own, np.inf, np.where(most, sizes, 0)), n * k)
     np.testing.assert_array_equal(found.toarray(), np.where(chosen, weights, 0))
+
+
+def test_of_equals_no_more_are_shared_than_there_is_room_for():
+    level = np.ones((60, 60), np.float32)
+    np.fill_diagonal(level, 0)
+    (found,) = kept(in_blocks(level, 7), [Keep(12, "shared")], Popularity(np.ones(60), 1.0))
+    assert found.nnz == 60 * 12
+    assert np.diff(found.indptr).min() >= 10
+
+
+def test_what_items_without_weights_leave_is_shared_by_the_others():
+    weights, popular = weights_of(4, 100)
+    weights[20:] = 0
+    (found,) = kept([weights], [Keep(15, "shared")], popular)
+    assert found.nnz == 100 * 15
+
+
+def test_an_item_keeps_a_thousand_at_most_unless_all_keep_more():
+    assert [Keep(k, "shared").most for k in (3, 50, 100, 200, 1_000)] == [30, 500, 1_000, 1_000, 1_000]
+    assert Keep(7).most == Keep(7, "most_used").most == 7
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_places_take_four_bytes(rule):
+    weights, popular = weights_of(1, 20)
+    (found,) = kept([weights], [Keep(4, rule)], popular)
+    assert found.indices.dtype == np.int32
+    assert found.data.dtype == np.float32
+    assert found.has_sorted_indices
 
 
 @pytest.mark.parametrize("rule", RULES)

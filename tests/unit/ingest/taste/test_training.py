@@ -70,12 +70,11 @@ def test_ease_is_the_closed_form_whichever_side_is_inverted(users, items, text_s
 def test_a_training_may_choose_which_weights_it_keeps_unless_told_or_too_large():
     assert keeps(20_000, Settings()) == KEEPS
     assert keeps(20_001, Settings()) == KEEPS[:1]
-    seven = Settings(taste_neighbours=7)
-    assert keeps(5, seven) == (Keep(7, "strongest"), Keep(7, "most_used"), Keep(7, "shared"))
-    assert keeps(20_001, seven) == (Keep(7),)
-    assert keeps(5, Settings(taste_kept="strongest")) == (Keep(50), Keep(100))
-    assert keeps(5, Settings(taste_neighbours=7, taste_kept="shared")) == (Keep(7, "shared"),)
-    assert keeps(20_001, Settings(taste_kept="shared")) == (Keep(50, "shared"),)
+    assert keeps(5, Settings(taste_neighbours=7)) == keeps(20_001, Settings(taste_neighbours=7)) == (Keep(7),)
+    assert keeps(5, Settings(taste_kept="most_used")) == (Keep(50, "most_used"),)
+    shared = Settings(taste_neighbours=7, taste_kept="shared")
+    assert keeps(20_000, shared) == (Keep(7, "shared"),)
+    assert keeps(20_001, shared) == (Keep(7, "most_used"),)
 
 
 def test_the_ridge_is_smaller_the_more_users_there_are():
@@ -142,6 +141,25 @@ def test_neighbours_are_shrunk_cosines():
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
 
 
+def by_ease(matrix, keeps):
+    return ease(matrix, np.zeros((20, 0), np.float32), ridge=1.0, ridge_growth=0.7, text_share=0.0, keeps=keeps)
+
+
+@pytest.mark.parametrize("train_weights", [by_ease, lambda matrix, keeps: cosine_neighbours(matrix, keeps=keeps)])
+def test_what_is_used_most_is_what_the_matrix_has_most_of(train_weights):
+    popular = np.linspace(0.05, 0.9, 20)
+    matrix = sparse.csr_array((np.random.default_rng(2).random((80, 20)) < popular).astype(np.float32))
+    everything, used, shared = train_weights(matrix, [Keep(20), Keep(3, "most_used"), Keep(12, "shared")])
+    squares = matrix.toarray().sum(axis=0)
+    use = np.sqrt(1 + squares / squares.mean())
+    sizes = np.abs(everything.toarray()) * use
+    for row, size in zip(used.toarray(), sizes, strict=True):
+        assert set(np.flatnonzero(row)) == set(np.argsort(-size)[:3])
+    counts = np.diff(shared.indptr)
+    assert shared.nnz == 20 * 12
+    assert counts[10:].mean() > counts[:10].mean(), "popular items keep more"
+
+
 def test_the_catalogue_decides_how_weights_are_trained():
     interactions = Interactions(item_ids=tuple("abcdef"), matrix=random_matrix(20, 6), events=20)
     text = random_text(6)
@@ -186,9 +204,12 @@ def test_no_item_points_at_itself_and_every_weight_is_finite(seed, users, items,
     matrix = random_matrix(users, items, seed)
     text = random_text(items, seed=seed) if with_text else np.zeros((items, 4), np.float32)
     choices = [Keep(k), Keep(k, "most_used"), Keep(k, "shared")]
-    by_ease = ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
-    for found in (*by_ease, *cosine_neighbours(matrix, keeps=choices)):
+    of_ease = ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
+    both = zip(choices * 2, [*of_ease, *cosine_neighbours(matrix, keeps=choices)], strict=True)
+    for keep, found in both:
         assert found.shape == (items, items)
+        assert found.nnz <= k * items
+        assert np.diff(found.indptr).max() <= keep.most
         assert np.isfinite(found.data).all()
         assert found.data.all()
         assert not found.diagonal().any()

@@ -5,12 +5,16 @@ from zlib import crc32
 
 import numpy as np
 
+from ingest.scoring import BlendWeights
 from ingest.settings import Settings
+from ingest.taste.blending import Choice
+from ingest.taste.keeping import Keep
+from ingest.taste.model import TasteModel
 from serving.evaluate.progress import silent
 from serving.evaluate.split import split_events
 from serving.evaluate.tune import as_json, as_toml
 from serving.evaluate.tuning import SEARCHED, tune
-from serving.evaluate.validation import Validation
+from serving.evaluate.validation import Outcome, Validation
 from tests.catalogues import KINDS, drawn
 from tests.unit.serving.evaluate.examples import likes
 
@@ -136,3 +140,14 @@ def test_a_template_that_names_an_attribute_already_is_left_alone():
         text_template="{title} {group}\n{categories}",
     )
     assert not any("text_template" in one.settings for one in found.tried)
+
+
+def test_what_confirms_is_told_the_weights_that_were_chosen():
+    settings = Settings(taste_least_users=20)
+    validation = Validation(split_events(events_of(200), ITEMS, settings), ITEMS, lambda _: NO_TEXT, settings, 1_000)
+    found = validation.choose({})
+    few, many = Keep(50), Keep(100)
+    nothing = TasteModel(item_ids=tuple(ITEMS), incoming=found.models[many].incoming * 0)
+    for chosen, knows in ((few, False), (many, True)):
+        outcome = Outcome(found.ndcg, Choice(BlendWeights(), chosen), {few: nothing, many: found.models[many]})
+        assert (validation.confirm({}, outcome).blend.mean() > 0.3) is knows
