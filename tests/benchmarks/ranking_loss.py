@@ -49,7 +49,7 @@ KINDS = {
 
 
 def served(catalogue: Catalogue, trial: Trial) -> np.ndarray:
-    """What the API answers: int8 vectors, the index as built, the strongest weights."""
+    """What the API answers: int8 vectors, the index as built, the weights that are kept."""
     live = LiveIndex(catalogue.ledger, catalogue.index, catalogue.encoders)
     recommender = Recommender(catalogue.ledger, live, catalogue.settings)
     place = trial.place

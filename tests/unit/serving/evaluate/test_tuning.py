@@ -150,4 +150,4 @@ def test_what_confirms_is_told_the_weights_that_were_chosen():
     nothing = TasteModel(item_ids=tuple(ITEMS), incoming=found.models[many].incoming * 0)
     for chosen, knows in ((few, False), (many, True)):
         outcome = Outcome(found.ndcg, Choice(BlendWeights(), chosen), {few: nothing, many: found.models[many]})
-        assert (validation.confirm({}, outcome).blend.mean() > 0.3) is knows
+        assert (validation.confirm({}, outcome).blend.mean() > 0.3) == knows
