@@ -46,7 +46,7 @@ class RecommendedItem(Struct, frozen=True, kw_only=True):
     others: Others | None = None  # where only so many reasons are asked for: the rest
     shared: Mapping[str, Sequence[str]] | None = None  # where reasons are given: values that item and history share
     prior: float | None = None  # where reasons are given: what popularity adds to these
-    boost: float | None = None  # what a scenario adds; with the shares and the prior, the score
+    boost: float | None = None  # what a scenario adds; with shares, others and prior, the score
     relaxed: tuple[str, ...] = ()  # what was dropped before this item was found
 
 

@@ -16,6 +16,7 @@ Incoming: TypeAlias = "sparse.csr_array"  # (items, items) float32: row i holds 
 LEAST_SHARED = 10  # weights an item keeps whatever others have: new items live on them
 _TIMES_SHARED = 10  # as many as k an item keeps at most
 _MOST_SHARED = 1_000
+_ROWS = 4_096
 
 
 class Keep(NamedTuple):
@@ -38,8 +39,8 @@ class Keep(NamedTuple):
 def kept(blocks: Iterable[Vectors], keeps: Sequence[Keep], popularity: Popularity) -> list[Incoming]:
     """What each of the keeps leaves of the weights, given as blocks of rows `(m, items) float32` in their order.
 
-    Ties are broken in any way, but always in the same. Memory: 8 k bytes an item and keep, and 8 more for each weight
-    that an item may keep by the largest of those that do not share, 16 by the largest of those that do.
+    Ties are broken in any way, but always in the same. Memory: 8 k bytes an item and keep, 8 for each weight that an
+    item may keep by the largest keep by size and by the largest by use, and 8 more while what is shared is compared.
     """
     use = np.sqrt(1.0 + popularity.relative).astype(np.float32)
     by_size = _Largest(len(use), max((keep.most for keep in keeps if keep.rule == "strongest"), default=0))
@@ -79,15 +80,17 @@ def _kept(found: _Largest, keep: Keep, use: Vectors) -> Incoming:
         sizes *= use[:, np.newaxis]
         return _rows(found, _shared(sizes, keep))
     chosen = np.zeros(sizes.shape, np.bool_)
-    np.put_along_axis(chosen, _places(sizes, keep.k), values=True, axis=1)
+    for rows in _blocks(sizes):
+        np.put_along_axis(chosen[rows], _places(sizes[rows], keep.k), values=True, axis=1)
     return _rows(found, chosen)
 
 
 def _shared(sizes: Vectors, keep: Keep) -> NDArray[np.bool_]:
     """The largest of all, k for each row in the mean, and the first of each row whatever others have."""
-    own = _places(sizes, min(LEAST_SHARED, keep.k))
-    first = np.take_along_axis(sizes, own, axis=1)
-    np.put_along_axis(sizes, own, np.where(first > 0, np.inf, 0), axis=1)
+    for rows in _blocks(sizes):
+        own = _places(sizes[rows], min(LEAST_SHARED, keep.k))
+        first = np.take_along_axis(sizes[rows], own, axis=1)
+        np.put_along_axis(sizes[rows], own, np.where(first > 0, np.inf, 0), axis=1)
     most = keep.k * len(sizes)
     if most >= sizes.size:
         return np.ones(sizes.shape, np.bool_)
@@ -96,6 +99,11 @@ def _shared(sizes: Vectors, keep: Keep) -> NDArray[np.bool_]:
     level = np.flatnonzero(sizes == least)[: most - np.count_nonzero(chosen)]
     chosen.ravel()[level] = True
     return chosen
+
+
+def _blocks(sizes: Vectors) -> list[slice]:
+    """Rows to look at together: ordering takes 12 bytes for each of their numbers."""
+    return [slice(start, start + _ROWS) for start in range(0, len(sizes), _ROWS)]
 
 
 def _places(sizes: Vectors, k: int) -> NDArray[np.int32]:

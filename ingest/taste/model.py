@@ -53,7 +53,7 @@ def keeps(items: int, settings: Settings) -> tuple[Keep, ...]:
     """Which weights may be kept: what the settings say of number or rule, else what a training may choose from.
 
     Above `taste_dense_items` items there is no choice, and nothing is shared: what is compared for that would take
-    8 GB for a million items.
+    8 KB an item.
     """
     k, rule = settings.taste_neighbours, settings.taste_kept
     large = items > settings.taste_dense_items

@@ -72,7 +72,9 @@ class RecommendBody(_Body):
     min_score: FiniteScore = None
     explain: bool = False
     reasons: int | None = Field(
-        default=None, ge=1, description="Explain by the largest so many shares of each item; the others as a sum."
+        default=None,
+        ge=1,
+        description="Explains, whatever explain says, by the largest so many shares; the others as a sum.",
     )
     fields: list[FieldName] = []
     scenario: str | None = Field(default=None, description="A named set of these, from the settings; yours win.")

@@ -27,7 +27,7 @@ SEARCHED: Mapping[str, tuple[Value, ...]] = {
     "taste_text_share": (0.0, 0.1, 0.5, 2.0),
     "half_life_days": (15.0, 60.0, 180.0, 1000.0),
     "taste_neighbours": (25, 50, 100, 200),
-    "taste_kept": ("most_used", "shared"),
+    "taste_kept": ("strongest", "most_used", "shared"),
 }
 TEMPLATE = "text_template"
 LEAST_USERS = 40  # of each half; fewer cannot tell settings apart

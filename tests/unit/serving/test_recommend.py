@@ -182,6 +182,7 @@ def test_an_unknown_page_has_expired(akin):
     ("request_", "code"),
     [
         (RecommendRequest(user_id="a", strategy="magic"), "unknown_strategy"),
+        (RecommendRequest(user_id="a", explain=True, reasons=0), "invalid_reasons"),
         (RecommendRequest(user_id="a", limit=0), "invalid_limit"),
         (RecommendRequest(user_id="a", limit=10**9), "invalid_limit"),
         (RecommendRequest(user_id="a", fields=("vector",)), "unknown_field"),

@@ -1,12 +1,13 @@
 """The search over settings: what it may look at, what it finds, and that it says when it finds nothing."""
 
 import tomllib
+from typing import get_args
 from zlib import crc32
 
 import numpy as np
 
 from ingest.scoring import BlendWeights
-from ingest.settings import Settings
+from ingest.settings import KeepRule, Settings
 from ingest.taste.blending import Choice
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel
@@ -55,6 +56,12 @@ def test_the_settings_that_were_tried_hold_the_present_ones_and_at_most_all_of_t
     assert found.tried[0].settings == {}
     assert len(found.tried) <= 1 + sum(map(len, SEARCHED.values()))
     assert all("half_life_days" not in one.settings for one in found.tried), "events without times do not decay"
+
+
+def test_every_rule_by_which_weights_are_kept_is_tried_whatever_was_set():
+    for rule in get_args(KeepRule):
+        tried = {one.settings.get("taste_kept", rule) for one in tuned(events_of(200), taste_kept=rule).tried}
+        assert tried == set(get_args(KeepRule))
 
 
 def test_no_time_leaves_the_present_settings():
