@@ -13,7 +13,7 @@ from ingest.taste.interactions import Popularity
 
 Incoming: TypeAlias = "sparse.csr_array"  # (items, items) float32: row i holds the weights that point at item i
 
-LEAST_SHARED = 10  # weights an item keeps whatever others have: new items live on them
+_LEAST_SHARED = 10  # weights an item keeps whatever others have: new items live on them
 _TIMES_SHARED = 10  # as many as k an item keeps at most
 _MOST_SHARED = 1_000
 _ROWS = 4_096
@@ -43,39 +43,36 @@ def kept(blocks: Iterable[Vectors], keeps: Sequence[Keep], popularity: Popularit
     item may keep by the largest keep by size and by the largest by use, and 8 more while what is shared is compared.
     """
     use = np.sqrt(1.0 + popularity.relative).astype(np.float32)
-    by_size = _Largest(len(use), max((keep.most for keep in keeps if keep.rule == "strongest"), default=0))
-    by_use = _Largest(len(use), max((keep.most for keep in keeps if keep.rule != "strongest"), default=0))
+    by_size = _Largest([keep for keep in keeps if keep.rule == "strongest"], np.ones_like(use))
+    by_use = _Largest([keep for keep in keeps if keep.rule != "strongest"], use)
     for rows in blocks:
-        sizes = np.abs(rows)
-        by_size.take(rows, sizes)
-        by_use.take(rows, sizes * use)
-    found = {keep: _kept(by_size if keep.rule == "strongest" else by_use, keep, use) for keep in keeps}
-    return [found[keep] for keep in keeps]
+        by_size.take(rows)
+        by_use.take(rows)
+    return [_kept(by_size if keep.rule == "strongest" else by_use, keep, use) for keep in keeps]
 
 
 class _Largest:
-    """The weights of each item that are largest by some measure, row after row."""
+    """As many weights of each item as the keeps may need, row after row: the largest times their columns' worth."""
 
-    def __init__(self, items: int, most: int) -> None:
-        shape = (items, min(items, most))
+    def __init__(self, keeps: Sequence[Keep], worth: Vectors) -> None:
+        shape = (len(worth), min(len(worth), max((keep.most for keep in keeps), default=0)))
+        self.worth = worth
         self.indices = np.zeros(shape, np.int32)
         self.weights = np.zeros(shape, np.float32)
         self._rows = 0
 
-    def take(self, rows: Vectors, sizes: Vectors) -> None:
+    def take(self, rows: Vectors) -> None:
         most = self.weights.shape[1]
         if not most:
             return
         there = slice(self._rows, self._rows + len(rows))
-        self.indices[there] = _places(sizes, most)
+        self.indices[there] = _places(np.abs(rows) * self.worth, most)
         self.weights[there] = np.take_along_axis(rows, self.indices[there], axis=1)
         self._rows += len(rows)
 
 
 def _kept(found: _Largest, keep: Keep, use: Vectors) -> Incoming:
-    sizes = np.abs(found.weights)
-    if keep.rule != "strongest":
-        sizes *= use[found.indices]
+    sizes = np.abs(found.weights) * found.worth[found.indices]
     if keep.rule == "shared":
         sizes *= use[:, np.newaxis]
         return _rows(found, _shared(sizes, keep))
@@ -88,7 +85,7 @@ def _kept(found: _Largest, keep: Keep, use: Vectors) -> Incoming:
 def _shared(sizes: Vectors, keep: Keep) -> NDArray[np.bool_]:
     """The largest of all, k for each row in the mean, and the first of each row whatever others have."""
     for rows in _blocks(sizes):
-        own = _places(sizes[rows], min(LEAST_SHARED, keep.k))
+        own = _places(sizes[rows], min(_LEAST_SHARED, keep.k))
         first = np.take_along_axis(sizes[rows], own, axis=1)
         np.put_along_axis(sizes[rows], own, np.where(first > 0, np.inf, 0), axis=1)
     most = keep.k * len(sizes)
