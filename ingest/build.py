@@ -112,7 +112,7 @@ def build_in_child(settings: Settings, generation_name: str, parent: int, pipe: 
     try:
         with (
             open_ledger(settings.ledger_url) as ledger,
-            EncoderLibrary(settings.home, settings.encoder_threads) as encoders,
+            EncoderLibrary(settings.home, settings.encoder_threads, settings.encoder_provider) as encoders,
         ):
             generation = ledger.generations.get(generation_name)
             pipe.send(build(settings, ledger, open_index(settings), encoders, generation, tell))

@@ -50,7 +50,9 @@ def open_catalogue(settings: Settings) -> Iterator[Catalogue]:
         # An index in a folder holds what its own process placed, and placements are believed.
         stack.enter_context(ledger.hold(alone=settings.embedded))
         ledger.check(CHECK_SECONDS)
-        encoders = stack.enter_context(EncoderLibrary(settings.home, settings.encoder_threads))
+        encoders = stack.enter_context(
+            EncoderLibrary(settings.home, settings.encoder_threads, settings.encoder_provider)
+        )
         index = open_index(settings)
         stack.callback(index.shut)
         catalogue = Catalogue(

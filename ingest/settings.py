@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 KeepRule = Literal["strongest", "most_used", "shared"]
+Provider = Literal["auto", "cpu", "cuda", "onnxruntime"]
 
 DEFAULT_EVENT_WEIGHTS = {
     "view": 0.3,
@@ -196,6 +197,11 @@ class Settings(BaseSettings):
     )
     sweep_seconds: float = Field(0.2, gt=0, description="How often pending items are looked for: one indexed query.")
     encoder_threads: int = Field(0, ge=0, description="Threads that embed; 0 takes the cores this process may use.")
+    encoder_provider: Provider = Field(
+        "auto",
+        description="What runs the model: auto (a GPU that can, then akin's own kernels where they know the model and "
+        "the processor, then onnxruntime), cpu (the same without a GPU), cuda, or onnxruntime (on the CPU).",
+    )
     encoder_pin: bool = Field(
         default=False, description="Give each process of `akin worker` cores of its own, where the system can."
     )

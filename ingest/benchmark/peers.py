@@ -12,10 +12,11 @@ import numpy as np
 
 from ingest.chunks import chunks
 from ingest.encoder.artifact import read_artifact
+from ingest.encoder.batches import Batch
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.protocol import Vectors
-from ingest.encoder.session import Provider
-from ingest.encoder.tokens import Ids
+from ingest.encoder.session import PADDED_TO
+from ingest.settings import Provider
 
 PEER_LIMIT = 256  # tokens; what the default model was made to read
 PEER_FILE = "onnx/model_qint8_avx512_vnni.onnx"
@@ -61,10 +62,12 @@ class _CountingEncoder(OnnxEncoder):
         super().__init__(read_artifact(folder), threads=threads, provider=provider)
         self._count, self._lock = count, Lock()
 
-    def _call(self, given: Mapping[str, Ids]) -> Vectors:
-        vectors = super()._call(given)
+    def run(self, batch: Batch) -> Vectors:
+        """As ever, and counted."""
+        vectors = super().run(batch)
         with self._lock:
-            self._count.add(given["attention_mask"])
+            self._count.tokens += batch.tokens
+            self._count.given += batch.table(multiple=PADDED_TO)[0].size if self.padded else batch.tokens
         return vectors
 
 

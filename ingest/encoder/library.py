@@ -14,9 +14,9 @@ from typing import Self
 from ingest.encoder.artifact import MANIFEST, MODEL, TOKENIZER, Artifact, Manifest, read_artifact, read_manifest
 from ingest.encoder.folders import flush_files
 from ingest.encoder.onnx import OnnxEncoder
-from ingest.encoder.session import Provider
 from ingest.encoder.tuning import keep_budget, read_budget
 from ingest.errors import ArtifactError, UnavailableError
+from ingest.settings import Provider
 
 
 class EncoderLibrary:
@@ -112,9 +112,9 @@ class EncoderLibrary:
 def _tune(encoder: OnnxEncoder) -> None:
     """Find out once for every processor how much a call should hold; a folder that cannot be written is no error."""
     folder = encoder.artifact.folder
-    if encoder.padded or read_budget(folder) is not None:
+    if encoder.padded or read_budget(folder, encoder.provider) is not None:
         return
     tokens = encoder.measure_budget()
     encoder.use_budget(tokens)
     with suppress(OSError):
-        keep_budget(folder, tokens)
+        keep_budget(folder, encoder.provider, tokens)

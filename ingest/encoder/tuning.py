@@ -32,18 +32,20 @@ def quickest(budgets: Sequence[int], run: Callable[[Ids], object]) -> int:
     return min(budget for budget in budgets if best[budget] <= least * _NEARLY)
 
 
-def read_budget(folder: Path) -> int | None:
-    """What was found best for the artifact in `folder` on this processor; None when nothing was found."""
+def read_budget(folder: Path, engine: str) -> int | None:
+    """What was found best for the artifact in `folder` with that engine on this processor; None if nothing was."""
     try:
         found = json.loads((folder / TUNING).read_text(encoding="utf-8"))
-        return int(found["tokens_per_call"]) if found["processor"] == processor() else None
+        measured = (found["processor"], found["engine"]) == (processor(), engine)
+        return int(found["tokens_per_call"]) if measured else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep_budget(folder: Path, tokens: int) -> None:
+def keep_budget(folder: Path, engine: str, tokens: int) -> None:
     """Write down what was found best."""
-    write_durably(folder / TUNING, json.dumps({"processor": processor(), "tokens_per_call": tokens}).encode())
+    found = {"processor": processor(), "engine": engine, "tokens_per_call": tokens}
+    write_durably(folder / TUNING, json.dumps(found).encode())
 
 
 def processor(cpu_info: Path = Path("/proc/cpuinfo")) -> str:

@@ -26,7 +26,7 @@ def tiny_encoder(tiny_artifact: Artifact) -> Iterator[OnnxEncoder]:
         yield encoder
 
 
-@pytest.fixture(scope="session")
-def default_encoder() -> Iterator[OnnxEncoder]:
-    with OnnxEncoder(read_artifact(default_artifact()), threads=2) as encoder:
+@pytest.fixture(scope="session", params=["auto", "onnxruntime"])
+def default_encoder(request: pytest.FixtureRequest) -> Iterator[OnnxEncoder]:
+    with OnnxEncoder(read_artifact(default_artifact()), threads=2, provider=request.param) as encoder:
         yield encoder

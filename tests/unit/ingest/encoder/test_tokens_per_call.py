@@ -20,23 +20,24 @@ def test_the_least_budget_that_is_nearly_the_best_wins() -> None:
 
 
 def test_what_was_found_counts_on_the_same_kind_of_processor_only(tmp_path: Path) -> None:
-    assert read_budget(tmp_path) is None
+    assert read_budget(tmp_path, "one engine") is None
 
-    keep_budget(tmp_path, 512)
-    assert read_budget(tmp_path) == 512
+    keep_budget(tmp_path, "one engine", 512)
+    assert read_budget(tmp_path, "one engine") == 512
+    assert read_budget(tmp_path, "another") is None
 
     text = (tmp_path / "tuning.json").read_text(encoding="utf-8").replace(processor(), "another one")
     (tmp_path / "tuning.json").write_text(text, encoding="utf-8")
-    assert read_budget(tmp_path) is None
+    assert read_budget(tmp_path, "one engine") is None
 
     (tmp_path / "tuning.json").write_bytes(b"\xff{")
-    assert read_budget(tmp_path) is None
+    assert read_budget(tmp_path, "one engine") is None
 
 
 def test_a_library_finds_out_once_and_keeps_it_beside_its_copy(tiny_artifact: Artifact, tmp_path: Path) -> None:
     with EncoderLibrary(tmp_path) as library:
         kept = library.install(tiny_artifact.folder)
-        library.get(kept.fingerprint)
+        engine = library.get(kept.fingerprint).provider
 
-    assert read_budget(kept.folder) is not None
-    assert read_budget(tiny_artifact.folder) is None
+    assert read_budget(kept.folder, engine) is not None
+    assert read_budget(tiny_artifact.folder, engine) is None

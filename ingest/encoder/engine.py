@@ -1,0 +1,35 @@
+"""What runs an artifact's model, in the words of the encoder."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ingest.encoder.batches import Batch
+from ingest.encoder.protocol import Vectors
+from ingest.encoder.tokens import Piece
+
+
+class Engine(Protocol):
+    """Token ids to unit vectors. Safe to call from several threads."""
+
+    @property
+    def provider(self) -> str:
+        """Its name: onnxruntime's of a device, like CPUExecutionProvider, or the instructions of akin's own kernels."""
+        ...
+
+    @property
+    def tokens_per_call(self) -> int:
+        """How many a call should hold where nothing was measured."""
+        ...
+
+    @property
+    def on_device(self) -> bool:
+        """Whether a device does the work, so that one thread is enough to keep it busy."""
+        ...
+
+    def batches(self, pieces: Sequence[Piece], budget: int) -> Iterator[Batch]:
+        """Divide pieces into calls that this engine likes."""
+        ...
+
+    def run(self, batch: Batch) -> Vectors:
+        """Vectors, `(rows, dimensions)` float32, unchecked; raises whatever the runtime raises."""
+        ...

@@ -1,0 +1,206 @@
+// One head of one text: softmax(queries * keys) * values, given and worked out in floats or, with AMX, in bfloat16.
+
+#pragma once
+
+#include <string.h>
+
+#include "products.h"
+#include "vectors.h"
+
+// A head's columns of (tokens, stride) numbers, `size` of them. Rows behind the tokens' may be read, to a multiple of 32.
+struct head {
+  const number *queries, *keys, *values;
+  int64_t stride, tokens, size;
+  int64_t asked;  // the first so many tokens' results are wanted
+};
+
+// Results go out as bytes, x * factor + zero, `stride` from one row to the next.
+struct mixed {
+  uint8_t *first;
+  int64_t stride;
+  float factor, zero;
+};
+
+static inline int64_t attention_scratch(int64_t tokens, int64_t size) {
+  int64_t padded = up_to(tokens, 32);
+  return padded * size * 2 * sizeof(number) + 16 * padded * (4 + sizeof(number));
+}
+
+// Scores in base 2 become shares that are not yet divided by their sum; returns 1 / that sum. `scores` may be `shares`.
+ALWAYS float shares_of(const float *scores, int64_t tokens, number *shares) {
+  const int64_t last = (tokens - 1) / 16 * 16;
+  const __mmask16 filled = first_of(tokens - last);
+  __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), filled, scores + last);
+  for (int64_t i = 0; i < last; i += 16) most = _mm512_max_ps(most, _mm512_load_ps(scores + i));
+  const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < last; i += 16) {
+    const __m512 share = power_of_two(_mm512_sub_ps(_mm512_load_ps(scores + i), top));
+    sum = _mm512_add_ps(sum, share);
+    store_numbers(shares + i, share);
+  }
+  const __m512 share = power_of_two(_mm512_sub_ps(_mm512_load_ps(scores + last), top));
+  store_numbers(shares + last, _mm512_maskz_mov_ps(filled, share));
+  return 1.0f / _mm512_reduce_add_ps(_mm512_mask_add_ps(sum, filled, sum, share));
+}
+
+ALWAYS void store_mixed(const struct mixed *to, int64_t row, int64_t column, __m512 x, float divided) {
+  x = _mm512_mul_ps(x, _mm512_set1_ps(divided));
+  x = _mm512_fmadd_ps(x, _mm512_set1_ps(to->factor), _mm512_set1_ps(to->zero));
+  store_bytes(to->first + row * to->stride + column, x);
+}
+
+#ifdef AMX
+
+#define TILE 1024  // bytes
+
+// Tiles of 16 keys: line i has the dimensions 2i and 2i + 1 of every key.
+ALWAYS void pack_keys(const struct head *head, uint8_t *to) {
+  for (int64_t key = 0; key < head->tokens; key += 16)
+    for (int64_t part = 0; part < head->size; part += 32, to += TILE) {
+      __m512i rows[16];
+      for (int i = 0; i < 16; i++) rows[i] = _mm512_loadu_si512(head->keys + (key + i) * head->stride + part);
+      transpose(rows);
+      for (int i = 0; i < 16; i++) _mm512_store_si512(to + 64 * i, rows[i]);
+    }
+}
+
+// Tiles of 32 tokens and 16 dimensions: line i has the tokens 2i and 2i + 1. Zeros stand for what is behind the text.
+ALWAYS void pack_values(const struct head *head, uint8_t *to) {
+  for (int64_t token = 0; token < head->tokens; token += 32)
+    for (int64_t part = 0; part < head->size; part += 16, to += TILE)
+      for (int i = 0; i < 32; i += 2) {
+        const number *at = head->values + (token + i) * head->stride + part;
+        const __m256i none = _mm256_setzero_si256();
+        const __m256i even = token + i < head->tokens ? _mm256_loadu_si256((const __m256i *)at) : none;
+        const __m256i odd =
+            token + i + 1 < head->tokens ? _mm256_loadu_si256((const __m256i *)(at + head->stride)) : none;
+        const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16);
+        _mm512_store_si512(to + 32 * i, _mm512_or_si512(_mm512_cvtepu16_epi32(even), high));
+      }
+}
+
+// Scores of 16 queries and all keys, `padded` from one query to the next.
+ALWAYS void score(const struct head *head, const number *queries, const uint8_t *keys, float *scores, int64_t padded) {
+  const int64_t parts = head->size / 32;
+  for (int64_t key = 0; key < head->tokens; key += 32, keys += 2 * parts * TILE) {
+    _tile_zero(0);
+    _tile_zero(1);
+    for (int64_t part = 0; part < parts; part++) {
+      _tile_loadd(4, queries + 32 * part, 2 * head->stride);
+      _tile_loadd(6, keys + part * TILE, 64);
+      _tile_loadd(7, keys + (parts + part) * TILE, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    _tile_stored(0, scores + key, 4 * padded);
+    _tile_stored(1, scores + key + 16, 4 * padded);
+  }
+}
+
+// (16, tokens) shares times 32 columns of the values, to (16, 32).
+ALWAYS void mix_values(const struct head *head, const number *shares, int64_t padded, const uint8_t *values,
+                       float *result) {
+  _tile_zero(0);
+  _tile_zero(1);
+  for (int64_t token = 0; token < head->tokens; token += 32, values += head->size / 16 * TILE) {
+    _tile_loadd(4, shares + token, 2 * padded);
+    _tile_loadd(6, values, 64);
+    _tile_loadd(7, values + TILE, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+  }
+  _tile_stored(0, result, 128);
+  _tile_stored(1, result + 16, 128);
+}
+
+ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scratch) {
+  const int64_t padded = up_to(head->tokens, 32);
+  uint8_t *keys = scratch, *values = keys + padded * head->size * 2;
+  float *scores = (float *)(values + padded * head->size * 2), divided[16], result[16 * 32] ALIGNED;
+  number *shares = (number *)(scores + 16 * padded);
+  pack_keys(head, keys);
+  pack_values(head, values);
+  for (int64_t first = 0; first < head->asked; first += 16) {
+    const int64_t rows = head->asked - first < 16 ? head->asked - first : 16;
+    score(head, head->queries + first * head->stride, keys, scores, padded);
+    for (int64_t row = 0; row < rows; row++) {
+      number *own = shares + row * padded;
+      divided[row] = shares_of(scores + row * padded, head->tokens, own);
+      if (up_to(head->tokens, 16) < padded) store_numbers(own + padded - 16, _mm512_setzero_ps());
+    }
+    for (int64_t part = 0; part < head->size; part += 32) {
+      mix_values(head, shares, padded, values + part / 16 * TILE, result);
+      for (int64_t row = 0; row < rows; row++)
+        for (int half = 0; half < 32; half += 16)
+          store_mixed(to, first + row, part + half, _mm512_load_ps(result + 32 * row + half), divided[row]);
+    }
+  }
+}
+
+#else
+
+#define TOGETHER 6  // queries
+
+// `to` (size, padded): the keys of a dimension side by side.
+ALWAYS void pack_keys(const struct head *head, int64_t padded, float *to) {
+  for (int64_t key = 0; key < padded; key += 16)
+    for (int64_t part = 0; part < head->size; part += 16) {
+      __m512i rows[16];
+      for (int i = 0; i < 16; i++) rows[i] = _mm512_loadu_si512(head->keys + (key + i) * head->stride + part);
+      transpose(rows);
+      for (int i = 0; i < 16; i++) _mm512_store_si512(to + (part + i) * padded + key, rows[i]);
+    }
+}
+
+// (TOGETHER, n) times (n, 32), rows of the latter `stride` apart.
+ALWAYS void multiply_floats(const float *const rows[TOGETHER], int64_t n, const float *columns, int64_t stride,
+                            __m512 sum[TOGETHER][2]) {
+  for (int row = 0; row < TOGETHER; row++) sum[row][0] = sum[row][1] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < n; i++, columns += stride) {
+    const __m512 left = _mm512_loadu_ps(columns), right = _mm512_loadu_ps(columns + 16);
+#pragma GCC unroll 6
+    for (int row = 0; row < TOGETHER; row++) {
+      const __m512 one = _mm512_set1_ps(rows[row][i]);
+      sum[row][0] = _mm512_fmadd_ps(one, left, sum[row][0]);
+      sum[row][1] = _mm512_fmadd_ps(one, right, sum[row][1]);
+    }
+  }
+}
+
+ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scratch) {
+  const int64_t padded = up_to(head->tokens, 32);
+  float *keys = (float *)scratch, *values = keys + padded * head->size, *scores = values + padded * head->size;
+  float divided[TOGETHER];
+  pack_keys(head, padded, keys);
+  for (int64_t i = 0; i < head->tokens; i++)
+    memcpy(values + i * head->size, head->values + i * head->stride, head->size * sizeof(float));
+  for (int64_t first = 0; first < head->asked; first += TOGETHER) {
+    const int64_t rows = head->asked - first < TOGETHER ? head->asked - first : TOGETHER;
+    const float *queries[TOGETHER], *shares[TOGETHER];
+    __m512 sum[TOGETHER][2];
+    for (int row = 0; row < TOGETHER; row++) {
+      queries[row] = head->queries + (first + (row < rows ? row : 0)) * head->stride;
+      shares[row] = scores + row * padded;
+    }
+    for (int64_t key = 0; key < padded; key += 32) {
+      multiply_floats(queries, head->size, keys + key, padded, sum);
+      for (int row = 0; row < TOGETHER; row++) {
+        _mm512_store_ps(scores + row * padded + key, sum[row][0]);
+        _mm512_store_ps(scores + row * padded + key + 16, sum[row][1]);
+      }
+    }
+    for (int64_t row = 0; row < rows; row++) {
+      float *own = scores + row * padded;
+      divided[row] = shares_of(own, head->tokens, own);
+    }
+    for (int64_t part = 0; part < head->size; part += 32) {
+      multiply_floats(shares, head->tokens, values + part, head->size, sum);
+      for (int64_t row = 0; row < rows; row++)
+        for (int half = 0; half < 2; half++)
+          store_mixed(to, first + row, part + 16 * half, sum[row][half], divided[row]);
+    }
+  }
+}
+
+#endif
