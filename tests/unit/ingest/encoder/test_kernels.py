@@ -102,7 +102,7 @@ def test_vectors_of_a_small_model_are_those_of_onnxruntime(artifact: Artifact, v
 
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     # Both round to bytes. Where a number lies between two its last digit decides, and from there on the two differ.
-    assert np.min(cosines(found, of_onnxruntime(artifact, rows))) > 0.995
+    assert np.min(cosines(found, of_onnxruntime(artifact, rows))) > 0.99
 
 
 @can_run
