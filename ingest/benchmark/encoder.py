@@ -99,9 +99,7 @@ def measure(
     for mode in MODES[device]:
         on = [None] if mode == "one process" else cores
         found_runs[mode] = _run_mode(engines, files, on, repeat, skipped, tell)
-    later = measure_peak(cores) if peak else None
-    if peak and later and later.macs_per_s > peak.macs_per_s:
-        peak = later  # other work on the machine only ever lowers it
+    peak = peak.higher(measure_peak(cores)) if peak else None
     for mode, runs in found_runs.items():
         for name in sets:
             figures[name][mode] = {

@@ -7,15 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.benchmark.encoder import Figure, Results
+from ingest.benchmark.peak import Peak
 from ingest.benchmark.texts import SETS
 
 
 def show(results: Results, console: Console) -> None:
     """Print every table, the fidelity of the recipes, and what was left out."""
-    peak = results.peak
-    console.print(
-        f"int8 peak: {peak.macs_per_s / 1e9:.0f} GMAC/s, {peak.method}" if peak else "int8 peak: not measured"
-    )
+    console.print(f"int8 peak: {_peak(results.peak) if results.peak else 'not measured'}")
     for name, modes in results.figures.items():
         for mode, figures in modes.items():
             console.print(_speed(f"{name} ({SETS[name]}), {mode}", figures))
@@ -35,6 +33,13 @@ def _speed(title: str, figures: Mapping[str, Figure]) -> Table:
         ratios = (f"{figure.texts_per_s / figures[peer].texts_per_s:.2f}" for peer in peers)
         table.add_row(engine, *_cells(figure), *ratios)
     return table
+
+
+def _peak(peak: Peak) -> str:
+    said = f"{peak.macs_per_s / 1e9:.0f} GMAC/s, {peak.method}"
+    if peak.tiles_per_s is None:
+        return said
+    return f"{said}; tiles (AMX) do {peak.tiles_per_s / 1e9:.0f}, so shares of it may be above 100 %"
 
 
 def _cells(figure: Figure) -> Iterator[str]:

@@ -140,65 +140,67 @@ ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scr
 
 #else
 
-#define TOGETHER 6  // queries
+#define TOGETHER 8  // queries
 
-// `to` (size, padded): the keys of a dimension side by side.
+// Keys in groups of 32, the keys of a dimension side by side.
 ALWAYS void pack_keys(const struct head *head, int64_t padded, float *to) {
   for (int64_t key = 0; key < padded; key += 16)
     for (int64_t part = 0; part < head->size; part += 16) {
       __m512i rows[16];
       for (int i = 0; i < 16; i++) rows[i] = _mm512_loadu_si512(head->keys + (key + i) * head->stride + part);
       transpose(rows);
-      for (int i = 0; i < 16; i++) _mm512_store_si512(to + (part + i) * padded + key, rows[i]);
+      float *group = to + (key / 32 * head->size + part) * 32 + key % 32;
+      for (int i = 0; i < 16; i++) _mm512_store_si512(group + 32 * i, rows[i]);
     }
 }
 
-// (TOGETHER, n) times (n, 32), rows of the latter `stride` apart.
-ALWAYS void multiply_floats(const float *const rows[TOGETHER], int64_t n, const float *columns, int64_t stride,
-                            __m512 sum[TOGETHER][2]) {
+// (TOGETHER, n) times (n, 32) to (TOGETHER, 32); rows are so many floats apart.
+static __attribute__((noinline)) void multiply_floats(const float *left, int64_t left_stride, int64_t n,
+                                                      const float *right, int64_t right_stride, float *to,
+                                                      int64_t stride) {
+  __m512 sum[TOGETHER][2];
+  const float *half = left + TOGETHER / 2 * left_stride;
+#pragma GCC unroll 8
   for (int row = 0; row < TOGETHER; row++) sum[row][0] = sum[row][1] = _mm512_setzero_ps();
-  for (int64_t i = 0; i < n; i++, columns += stride) {
-    const __m512 left = _mm512_loadu_ps(columns), right = _mm512_loadu_ps(columns + 16);
-#pragma GCC unroll 6
+#pragma GCC unroll 1
+  for (int64_t i = 0; i < n; i++, right += right_stride) {
+    const __m512 one = _mm512_load_ps(right), other = _mm512_load_ps(right + 16);
+#pragma GCC unroll 8
     for (int row = 0; row < TOGETHER; row++) {
-      const __m512 one = _mm512_set1_ps(rows[row][i]);
-      sum[row][0] = _mm512_fmadd_ps(one, left, sum[row][0]);
-      sum[row][1] = _mm512_fmadd_ps(one, right, sum[row][1]);
+      const float *at = row < TOGETHER / 2 ? left : half;
+      const __m512 x = _mm512_set1_ps(at[row % (TOGETHER / 2) * left_stride + i]);
+      sum[row][0] = _mm512_fmadd_ps(x, one, sum[row][0]);
+      sum[row][1] = _mm512_fmadd_ps(x, other, sum[row][1]);
     }
+  }
+#pragma GCC unroll 8
+  for (int row = 0; row < TOGETHER; row++) {
+    _mm512_store_ps(to + row * stride, sum[row][0]);
+    _mm512_store_ps(to + row * stride + 16, sum[row][1]);
   }
 }
 
 ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scratch) {
   const int64_t padded = up_to(head->tokens, 32);
   float *keys = (float *)scratch, *values = keys + padded * head->size, *scores = values + padded * head->size;
-  float divided[TOGETHER];
+  float divided[TOGETHER], result[TOGETHER * 32] ALIGNED;
   pack_keys(head, padded, keys);
   for (int64_t i = 0; i < head->tokens; i++)
     memcpy(values + i * head->size, head->values + i * head->stride, head->size * sizeof(float));
   for (int64_t first = 0; first < head->asked; first += TOGETHER) {
     const int64_t rows = head->asked - first < TOGETHER ? head->asked - first : TOGETHER;
-    const float *queries[TOGETHER], *shares[TOGETHER];
-    __m512 sum[TOGETHER][2];
-    for (int row = 0; row < TOGETHER; row++) {
-      queries[row] = head->queries + (first + (row < rows ? row : 0)) * head->stride;
-      shares[row] = scores + row * padded;
-    }
-    for (int64_t key = 0; key < padded; key += 32) {
-      multiply_floats(queries, head->size, keys + key, padded, sum);
-      for (int row = 0; row < TOGETHER; row++) {
-        _mm512_store_ps(scores + row * padded + key, sum[row][0]);
-        _mm512_store_ps(scores + row * padded + key + 16, sum[row][1]);
-      }
-    }
+    for (int64_t key = 0; key < padded; key += 32)
+      multiply_floats(head->queries + first * head->stride, head->stride, head->size, keys + key * head->size, 32,
+                      scores + key, padded);
     for (int64_t row = 0; row < rows; row++) {
       float *own = scores + row * padded;
       divided[row] = shares_of(own, head->tokens, own);
     }
     for (int64_t part = 0; part < head->size; part += 32) {
-      multiply_floats(shares, head->tokens, values + part, head->size, sum);
+      multiply_floats(scores, padded, head->tokens, values + part, head->size, result, 32);
       for (int64_t row = 0; row < rows; row++)
-        for (int half = 0; half < 2; half++)
-          store_mixed(to, first + row, part + 16 * half, sum[row][half], divided[row]);
+        for (int half = 0; half < 32; half += 16)
+          store_mixed(to, first + row, part + half, _mm512_load_ps(result + 32 * row + half), divided[row]);
     }
   }
 }

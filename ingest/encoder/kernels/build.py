@@ -4,8 +4,10 @@ pip runs the hook below (hatchling's, named in pyproject.toml). Where nothing ca
 kernels, and onnxruntime runs its models.
 """
 
+import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "kernels.so"
+_COMPILERS = ("cc", "gcc", "clang")
 _COMMON = ["-O3", "-fPIC", "-fno-math-errno", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]
 _PARTS = (
     ("encode.c", "vnni.o", (*_COMMON, "-mavx512vnni")),
@@ -27,22 +30,31 @@ def compile_kernels(folder: Path) -> str:
     """Compile the sources in `folder` to the library beside them; what stood in the way, or nothing."""
     if os.name != "posix" or platform.machine() not in {"x86_64", "amd64"}:
         return "the kernels are written for x86-64 on Linux or macOS"
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = shlex.split(os.environ.get("CC", "")) or [name for name in _COMPILERS if shutil.which(name)][:1]
     if not compiler:
         return "there is no C compiler"
+    sources = f'-DAKIN_SOURCES="{hash_of_sources(folder)}"'
     with tempfile.TemporaryDirectory(prefix="akin-kernels-") as scratch:
         objects = [str(Path(scratch) / name) for _, name, _ in _PARTS]
         for (source, _, flags), target in zip(_PARTS, objects, strict=True):
-            if said := _run([compiler, *flags, "-c", str(folder / source), "-o", target]):
+            if said := _run([*compiler, *flags, sources, "-c", str(folder / source), "-o", target]):
                 return said
         library = Path(scratch) / FILE
-        if said := _run([compiler, "-shared", *objects, "-o", str(library), "-lm"]):
+        if said := _run([*compiler, "-shared", *objects, "-o", str(library), "-lm"]):
             return said
         # Beside the old one and then over it: a process that runs the old one keeps it.
         partial = folder / f".{FILE}.{os.getpid()}"
         shutil.copyfile(library, partial)
         partial.replace(folder / FILE)
     return ""
+
+
+def hash_of_sources(folder: Path) -> str:
+    """Tells a library that was compiled from other sources: its structures may be others as well."""
+    found = hashlib.sha256()
+    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
 
 
 def _run(command: Sequence[str]) -> str:

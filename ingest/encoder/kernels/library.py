@@ -1,15 +1,18 @@
 """The compiled kernels: which of them this processor can run, and how they are called."""
 
 import ctypes
-from ctypes import POINTER, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
+import logging
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ingest.encoder.kernels.build import FILE as NAME
+from ingest.encoder.kernels.build import hash_of_sources
 
 FILE = Path(__file__).with_name(NAME)
+logger = logging.getLogger(__name__)
 _VARIANTS = {1: ("vnni", "AVX512-VNNI"), 2: ("amx", "AMX")}  # by what processor.c answers
 
 
@@ -90,7 +93,14 @@ def variants() -> tuple[Variant, ...]:
     """All that this processor can run, the fastest last."""
     try:
         library = ctypes.CDLL(str(FILE))
-    except OSError:
+        library.akin_sources.restype = c_char_p
+    except (OSError, AttributeError):
+        return ()
+    if library.akin_sources().decode() != hash_of_sources(FILE.parent):
+        logger.warning(
+            "akin's kernels were compiled from other sources, onnxruntime runs the model",
+            extra={"remedy": "install akin again, or run `python -m ingest.encoder.kernels.build`"},
+        )
         return ()
     library.akin_processor.restype = c_int
     return tuple(_variant(library, *names) for found, names in _VARIANTS.items() if found <= library.akin_processor())

@@ -10,6 +10,7 @@ from ingest.encoder.kernels.library import CLayer, CModel, CNorm, CProduct
 
 _INPUTS, _OUTPUTS = 64, 32  # products are filled up to multiples of these
 _ALIGNMENT = 64  # bytes
+_ROOM = 2**24  # bytes taken at a time: numpy asks for huge pages where it takes many
 _HEAD = 32  # a head's dimensions come in as many
 
 
@@ -22,6 +23,7 @@ class PackedBert:
             raise UnknownModelError(f"{bert.heads} heads share {hidden} dimensions")
         self.vocabulary, self.hidden, self.most_tokens = *bert.words.shape, len(bert.positions)
         self._kept: list[NDArray[Any]] = []
+        self._room = np.empty(0, np.uint8)
         layers = (CLayer * len(bert.layers))()
         following = [*bert.layers[1:], None]
         for place, (layer, after) in enumerate(zip(bert.layers, following, strict=True)):
@@ -86,11 +88,13 @@ class PackedBert:
 
     def _pointer(self, array: NDArray[Any]) -> int:
         """The address of an aligned copy, which is kept."""
-        memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-        skipped = -memory.ctypes.data % _ALIGNMENT
-        copy = memory[skipped : skipped + array.nbytes].view(array.dtype).reshape(array.shape)
+        if array.nbytes > self._room.nbytes:
+            memory = np.empty(max(_ROOM, array.nbytes) + _ALIGNMENT, np.uint8)
+            self._kept.append(memory)
+            self._room = memory[-memory.ctypes.data % _ALIGNMENT :]
+        copy = self._room[: array.nbytes].view(array.dtype).reshape(array.shape)
         copy[...] = array
-        self._kept.append(memory)
+        self._room = self._room[-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT :]
         return int(copy.ctypes.data)
 
 

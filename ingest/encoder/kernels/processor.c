@@ -31,6 +31,9 @@ static int may_use_tiles(void) {
 #endif
 }
 
+// What these kernels were compiled from: build.py puts it in, library.py compares it.
+const char *akin_sources(void) { return AKIN_SOURCES; }
+
 enum { EBX = 1, ECX = 2, EDX = 3 };
 
 // 0: neither, 1: AVX-512 with VNNI, 2: AMX as well, with bfloat16.

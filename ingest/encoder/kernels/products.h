@@ -43,6 +43,15 @@ ALWAYS void finish_rows(enum finish how, const struct target *to, const int32_t 
   }
 }
 
+// What is multiplied: `rows` of bytes, and a panel.
+struct block {
+  const uint8_t *bytes;
+  const int8_t *panel;
+  int64_t inputs, rows;
+  const int8_t *ahead;  // to be wanted soon, so many lines of 64 bytes for each step of 64 inputs
+  int64_t lines;
+};
+
 #ifdef AMX
 
 // Eight tiles of 16 rows and 64 bytes. The kernel keeps a thread's tiles, so each call sets them up anew.
@@ -54,16 +63,18 @@ ALWAYS void start_tiles(void) {
 }
 
 // The sums of one block, while those of the block before are finished: tiles multiply beside the vector units.
-ALWAYS void multiply_block(enum finish how, const uint8_t *bytes, int64_t inputs, const int8_t *panel, int64_t rows,
-                           int32_t *sums, const struct target *before, const int32_t *sums_before) {
-  const int64_t steps = inputs / 64, share = (before->rows + steps - 1) / steps;
+ALWAYS void multiply_block(enum finish how, const struct block *block, int32_t *sums, const struct target *before,
+                           const int32_t *sums_before) {
+  const int64_t inputs = block->inputs, steps = inputs / 64, share = (before->rows + steps - 1) / steps;
+  const uint8_t *bytes = block->bytes;
+  const int8_t *panel = block->panel, *ahead = block->ahead;
   int64_t done = 0;
-  (void)rows;  // tiles multiply all
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   for (int64_t i = 0; i < inputs; i += 64, panel += 2048) {
+    for (int64_t line = 0; line < block->lines; line++, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T0);
     _tile_loadd(4, bytes + i, inputs);
     _tile_loadd(6, panel, 64);
     _tile_dpbusd(0, 4, 6);
@@ -122,15 +133,20 @@ MULTIPLY(8)
 MULTIPLY(12)
 
 // The sums of one block; those of the block before are finished first.
-ALWAYS void multiply_block(enum finish how, const uint8_t *bytes, int64_t inputs, const int8_t *panel, int64_t rows,
-                           int32_t *sums, const struct target *before, const int32_t *sums_before) {
+ALWAYS void multiply_block(enum finish how, const struct block *block, int32_t *sums, const struct target *before,
+                           const int32_t *sums_before) {
+  const int64_t inputs = block->inputs, lines = block->lines * inputs / 64;
+  const uint8_t *bytes = block->bytes;
   finish_rows(how, before, sums_before, 0, before->rows);
-  for (int64_t row = 0, n; row < rows; row += n, bytes += n * inputs, sums += n * COLUMNS) {
-    const int64_t left = rows - row;
+  // Few rows leave too little time to read a whole panel: the products would wait for it.
+  for (int64_t line = 0; block->lines <= 16 && line < lines; line++)
+    _mm_prefetch(block->ahead + 64 * line, _MM_HINT_T1);
+  for (int64_t row = 0, n; row < block->rows; row += n, bytes += n * inputs, sums += n * COLUMNS) {
+    const int64_t left = block->rows - row;
     n = left > 16 || (left > 8 && left <= 12) ? 12 : left > 4 ? 8 : 4;
-    if (n == 12) multiply_12(bytes, inputs, panel, sums);
-    else if (n == 8) multiply_8(bytes, inputs, panel, sums);
-    else multiply_4(bytes, inputs, panel, sums);
+    if (n == 12) multiply_12(bytes, inputs, block->panel, sums);
+    else if (n == 8) multiply_8(bytes, inputs, block->panel, sums);
+    else multiply_4(bytes, inputs, block->panel, sums);
   }
 }
 
@@ -139,20 +155,23 @@ ALWAYS void multiply_block(enum finish how, const uint8_t *bytes, int64_t inputs
 // `bytes` (rows, inputs), with as many rows behind them as fill a block, whatever is in those; `to` (rows, stride).
 ALWAYS void multiply(enum finish how, const struct product *product, const uint8_t *bytes, int64_t rows, void *to,
                      int64_t stride, float factor, float zero) {
+  const int64_t inputs = product->inputs, blocks = (rows + ROWS - 1) / ROWS;
+  const int64_t size = how == AS_FLOATS ? sizeof(float) : how == AS_NUMBERS ? sizeof(number) : 1;
   int32_t sums[2][ROWS * COLUMNS] ALIGNED;
   // Before the first block there is none to finish: no rows.
   struct target target = {product->scale, product->offset, to, stride, 0, factor, zero};
   int now = 0;
   for (int64_t column = 0; column < product->outputs; column += COLUMNS) {
-    const int8_t *panel = product->weights + column * product->inputs;
+    const int8_t *panel = product->weights + column * inputs;
     for (int64_t row = 0; row < rows; row += ROWS, now = !now) {
-      const int64_t some = rows - row < ROWS ? rows - row : ROWS;
-      multiply_block(how, bytes + row * product->inputs, product->inputs, panel, some, sums[now], &target, sums[!now]);
-      target.rows = some;
+      // Meanwhile an equal part of the next panel comes nearer. Behind the last one the next product's may lie.
+      const int64_t lines = (32 + blocks - 1) / blocks, some = rows - row < ROWS ? rows - row : ROWS;
+      const int8_t *ahead = panel + COLUMNS * inputs + row / ROWS * lines * inputs;
+      const struct block block = {bytes + row * inputs, panel, inputs, some, ahead, lines};
+      multiply_block(how, &block, sums[now], &target, sums[!now]);
+      target.rows = block.rows;
       target.scale = product->scale + column, target.offset = product->offset + column;
-      int64_t place = row * stride + column;
-      const int64_t size = how == AS_FLOATS ? sizeof(float) : how == AS_NUMBERS ? sizeof(number) : 1;
-      target.first = (uint8_t *)to + place * size;
+      target.first = (uint8_t *)to + (row * stride + column) * size;
     }
   }
   finish_rows(how, &target, sums[!now], 0, target.rows);

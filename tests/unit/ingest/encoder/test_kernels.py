@@ -250,6 +250,22 @@ def test_without_a_library_there_are_no_variants(tmp_path: Path, monkeypatch: py
             function.cache_clear()
 
 
+@pytest.mark.skipif(not a_compiler(), reason="there is no C compiler")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the kernels are for x86-64")
+def test_a_library_of_other_sources_is_not_used(
+    sources: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    build.compile_kernels(sources)
+    (sources / "model.h").write_text((sources / "model.h").read_text() + "// of another version")
+    monkeypatch.setattr(library, "FILE", sources / build.FILE)
+
+    assert library.variants.__wrapped__() == ()
+
+    assert [record.message.split(",")[0] for record in caplog.records] == [
+        "akin's kernels were compiled from other sources"
+    ]
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     return shutil.copytree(SOURCES, tmp_path / "sources", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
