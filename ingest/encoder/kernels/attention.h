@@ -27,21 +27,33 @@ static inline int64_t attention_scratch(int64_t tokens, int64_t size) {
 }
 
 // Scores in base 2 become shares that are not yet divided by their sum; returns 1 / that sum. `scores` may be `shares`.
+// Up to a multiple of 32, shares of what is no token are zero.
 ALWAYS float shares_of(const float *scores, int64_t tokens, number *shares) {
-  const int64_t last = (tokens - 1) / 16 * 16;
-  const __mmask16 filled = first_of(tokens - last);
-  __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), filled, scores + last);
-  for (int64_t i = 0; i < last; i += 16) most = _mm512_max_ps(most, _mm512_load_ps(scores + i));
-  const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(most));
-  __m512 sum = _mm512_setzero_ps();
-  for (int64_t i = 0; i < last; i += 16) {
-    const __m512 share = power_of_two(_mm512_sub_ps(_mm512_load_ps(scores + i), top));
-    sum = _mm512_add_ps(sum, share);
-    store_numbers(shares + i, share);
+  const int64_t whole = tokens / 32 * 32, left = tokens - whole;
+  const __mmask16 filled = first_of(left), more = first_of(left > 16 ? left - 16 : 0);
+  // Two at a time, as each waits for the one before.
+  __m512 most = _mm512_set1_ps(-INFINITY), most_more = most, sum = _mm512_setzero_ps(), sum_more = sum;
+  for (int64_t i = 0; i < whole; i += 32) {
+    most = _mm512_max_ps(most, _mm512_load_ps(scores + i));
+    most_more = _mm512_max_ps(most_more, _mm512_load_ps(scores + i + 16));
   }
-  const __m512 share = power_of_two(_mm512_sub_ps(_mm512_load_ps(scores + last), top));
-  store_numbers(shares + last, _mm512_maskz_mov_ps(filled, share));
-  return 1.0f / _mm512_reduce_add_ps(_mm512_mask_add_ps(sum, filled, sum, share));
+  most = _mm512_mask_max_ps(most, filled, most, _mm512_maskz_load_ps(filled, scores + whole));
+  most_more = _mm512_mask_max_ps(most_more, more, most_more, _mm512_maskz_load_ps(more, scores + whole + 16));
+  const __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(_mm512_max_ps(most, most_more)));
+  for (int64_t i = 0; i < whole; i += 32) {
+    const __m512 one = power_of_two(_mm512_sub_ps(_mm512_load_ps(scores + i), top));
+    const __m512 other = power_of_two(_mm512_sub_ps(_mm512_load_ps(scores + i + 16), top));
+    sum = _mm512_add_ps(sum, one), sum_more = _mm512_add_ps(sum_more, other);
+    store_two(shares + i, one, other);
+  }
+  if (left) {
+    __m512 one = power_of_two(_mm512_sub_ps(_mm512_maskz_load_ps(filled, scores + whole), top)), other = sum;
+    if (more) other = power_of_two(_mm512_sub_ps(_mm512_maskz_load_ps(more, scores + whole + 16), top));
+    one = _mm512_maskz_mov_ps(filled, one), other = _mm512_maskz_mov_ps(more, other);
+    sum = _mm512_add_ps(sum, one), sum_more = _mm512_add_ps(sum_more, other);
+    store_two(shares + whole, one, other);
+  }
+  return 1.0f / _mm512_reduce_add_ps(_mm512_add_ps(sum, sum_more));
 }
 
 ALWAYS void store_mixed(const struct mixed *to, int64_t row, int64_t column, __m512 x, float divided) {
@@ -65,18 +77,18 @@ ALWAYS void pack_keys(const struct head *head, uint8_t *to) {
     }
 }
 
-// Tiles of 32 tokens and 16 dimensions: line i has the tokens 2i and 2i + 1. Zeros stand for what is behind the text.
+// Two tiles for 32 tokens and 32 dimensions: line i has the tokens 2i and 2i + 1. Zeros stand for what is behind the text.
+// The first tile has the dimensions 0 to 3, 8 to 11, 16 to 19 and 24 to 27, the second the others: so they are unpacked.
 ALWAYS void pack_values(const struct head *head, uint8_t *to) {
   for (int64_t token = 0; token < head->tokens; token += 32)
-    for (int64_t part = 0; part < head->size; part += 16, to += TILE)
+    for (int64_t part = 0; part < head->size; part += 32, to += 2 * TILE)
       for (int i = 0; i < 32; i += 2) {
         const number *at = head->values + (token + i) * head->stride + part;
-        const __m256i none = _mm256_setzero_si256();
-        const __m256i even = token + i < head->tokens ? _mm256_loadu_si256((const __m256i *)at) : none;
-        const __m256i odd =
-            token + i + 1 < head->tokens ? _mm256_loadu_si256((const __m256i *)(at + head->stride)) : none;
-        const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16);
-        _mm512_store_si512(to + 32 * i, _mm512_or_si512(_mm512_cvtepu16_epi32(even), high));
+        const __m512i none = _mm512_setzero_si512();
+        const __m512i even = token + i < head->tokens ? _mm512_loadu_si512(at) : none;
+        const __m512i odd = token + i + 1 < head->tokens ? _mm512_loadu_si512(at + head->stride) : none;
+        _mm512_store_si512(to + 32 * i, _mm512_unpacklo_epi16(even, odd));
+        _mm512_store_si512(to + 32 * i + TILE, _mm512_unpackhi_epi16(even, odd));
       }
 }
 
@@ -119,21 +131,23 @@ ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scr
   uint8_t *keys = scratch, *values = keys + padded * head->size * 2;
   float *scores = (float *)(values + padded * head->size * 2), divided[16], result[16 * 32] ALIGNED;
   number *shares = (number *)(scores + 16 * padded);
+  // The dimensions in order again.
+  const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
   pack_keys(head, keys);
   pack_values(head, values);
   for (int64_t first = 0; first < head->asked; first += 16) {
     const int64_t rows = head->asked - first < 16 ? head->asked - first : 16;
     score(head, head->queries + first * head->stride, keys, scores, padded);
-    for (int64_t row = 0; row < rows; row++) {
-      number *own = shares + row * padded;
-      divided[row] = shares_of(scores + row * padded, head->tokens, own);
-      if (up_to(head->tokens, 16) < padded) store_numbers(own + padded - 16, _mm512_setzero_ps());
-    }
+    for (int64_t row = 0; row < rows; row++)
+      divided[row] = shares_of(scores + row * padded, head->tokens, shares + row * padded);
     for (int64_t part = 0; part < head->size; part += 32) {
       mix_values(head, shares, padded, values + part / 16 * TILE, result);
-      for (int64_t row = 0; row < rows; row++)
-        for (int half = 0; half < 32; half += 16)
-          store_mixed(to, first + row, part + half, _mm512_load_ps(result + 32 * row + half), divided[row]);
+      for (int64_t row = 0; row < rows; row++) {
+        const __m512 one = _mm512_load_ps(result + 32 * row), other = _mm512_load_ps(result + 32 * row + 16);
+        store_mixed(to, first + row, part, _mm512_permutex2var_ps(one, low, other), divided[row]);
+        store_mixed(to, first + row, part + 16, _mm512_permutex2var_ps(one, high, other), divided[row]);
+      }
     }
   }
 }

@@ -14,9 +14,11 @@ enum finish { AS_FLOATS, AS_NUMBERS, AS_GELU_BYTES };
 #ifdef AMX
 typedef uint16_t number;  // bfloat16
 ALWAYS void store_numbers(number *to, __m512 x) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x)); }
+ALWAYS void store_two(number *to, __m512 x, __m512 y) { _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(y, x)); }
 #else
 typedef float number;
 ALWAYS void store_numbers(number *to, __m512 x) { _mm512_storeu_ps(to, x); }
+ALWAYS void store_two(number *to, __m512 x, __m512 y) { store_numbers(to, x), store_numbers(to + 16, y); }
 #endif
 
 // Where the sums of a block go.
@@ -28,17 +30,31 @@ struct target {
   float factor, zero;  // of the bytes
 };
 
+// Two rows at a time, so that their 64 bytes are packed together; the second of the last two may be one too many.
 ALWAYS void finish_rows(enum finish how, const struct target *to, const int32_t *sums, int64_t from, int64_t end) {
   const __m512 factor = _mm512_set1_ps(to->factor), zero = _mm512_set1_ps(to->zero);
-  for (int half = 0; half < COLUMNS; half += 16) {
-    const __m512 scale = _mm512_loadu_ps(to->scale + half), offset = _mm512_loadu_ps(to->offset + half);
-    for (int64_t row = from; row < end; row++) {
-      __m512 x = _mm512_cvtepi32_ps(_mm512_load_si512(sums + row * COLUMNS + half));
-      x = _mm512_fmadd_ps(x, scale, offset);
-      int64_t place = row * to->stride + half;
-      if (how == AS_FLOATS) _mm512_storeu_ps((float *)to->first + place, x);
-      else if (how == AS_NUMBERS) store_numbers((number *)to->first + place, x);
-      else store_bytes((uint8_t *)to->first + place, _mm512_fmadd_ps(gelu(x), factor, zero));
+  const __m512 scale[2] = {_mm512_loadu_ps(to->scale), _mm512_loadu_ps(to->scale + 16)};
+  const __m512 offset[2] = {_mm512_loadu_ps(to->offset), _mm512_loadu_ps(to->offset + 16)};
+  for (int64_t row = from; row < end; row += 2) {
+    __m512 x[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+      x[i] = _mm512_cvtepi32_ps(_mm512_load_si512(sums + row * COLUMNS + 16 * i));
+      x[i] = _mm512_fmadd_ps(x[i], scale[i % 2], offset[i % 2]);
+      if (how == AS_GELU_BYTES) x[i] = _mm512_fmadd_ps(gelu(x[i]), factor, zero);
+    }
+    const __m512i bytes = how == AS_GELU_BYTES ? pack_bytes(x) : _mm512_setzero_si512();
+    for (int i = 0; i < 2 && row + i < end; i++) {
+      const int64_t place = (row + i) * to->stride;
+      if (how == AS_GELU_BYTES) {
+        const __m256i own = i ? _mm512_extracti64x4_epi64(bytes, 1) : _mm512_castsi512_si256(bytes);
+        _mm256_storeu_si256((__m256i *)((uint8_t *)to->first + place), own);
+      } else if (how == AS_NUMBERS) {
+        store_two((number *)to->first + place, x[2 * i], x[2 * i + 1]);
+      } else {
+        _mm512_storeu_ps((float *)to->first + place, x[2 * i]);
+        _mm512_storeu_ps((float *)to->first + place + 16, x[2 * i + 1]);
+      }
     }
   }
 }
@@ -65,7 +81,7 @@ ALWAYS void start_tiles(void) {
 // The sums of one block, while those of the block before are finished: tiles multiply beside the vector units.
 ALWAYS void multiply_block(enum finish how, const struct block *block, int32_t *sums, const struct target *before,
                            const int32_t *sums_before) {
-  const int64_t inputs = block->inputs, steps = inputs / 64, share = (before->rows + steps - 1) / steps;
+  const int64_t inputs = block->inputs, steps = inputs / 64, share = up_to((before->rows + steps - 1) / steps, 2);
   const uint8_t *bytes = block->bytes;
   const int8_t *panel = block->panel, *ahead = block->ahead;
   int64_t done = 0;

@@ -23,19 +23,32 @@ static inline __m512 gelu(__m512 x) {
   return _mm512_mul_ps(x, _mm512_fmadd_ps(z, sum, _mm512_set1_ps(0.5f)));
 }
 
-// 2^x, off by 4e-6 of itself: the whole part goes into the exponent, the rest into a polynomial.
+// 2^x of x up to 0, off by 7e-5 of itself. A large number added leaves the whole part in the last bits, which go into the
+// exponent; the rest goes into a least-squares fit of 2^x between -0.5 and 0.5, weighted until its largest errors were
+// alike.
 static inline __m512 power_of_two(__m512 x) {
-  const float p[] = {1.0f, 6.93147181e-01f, 2.40226507e-01f, 5.55041087e-02f, 9.61812911e-03f};
-  __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 rest = _mm512_sub_ps(x, whole), sum = _mm512_set1_ps(p[4]);
-  for (int i = 3; i >= 0; i--) sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(p[i]));
-  return _mm512_scalef_ps(sum, whole);
+  const float p[] = {9.99928074e-01f, 6.93260999e-01f, 2.42611117e-01f, 5.51715980e-02f};
+  const __m512 large = _mm512_set1_ps(12582912.0f);  // 1.5 * 2^23
+  x = _mm512_max_ps(x, _mm512_set1_ps(-126.0f));
+  const __m512 shifted = _mm512_add_ps(x, large), rest = _mm512_sub_ps(x, _mm512_sub_ps(shifted, large));
+  __m512 sum = _mm512_set1_ps(p[3]);
+  for (int i = 2; i >= 0; i--) sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(p[i]));
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(sum), exponent));
 }
 
 // Rounded to the nearest byte, cut off at 0 and 255.
 static inline void store_bytes(uint8_t *to, __m512 x) {
   __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(x), _mm512_setzero_si512());
   _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(whole));
+}
+
+// The same of 64 floats in order.
+static inline __m512i pack_bytes(const __m512 x[4]) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i low = _mm512_packs_epi32(_mm512_cvtps_epi32(x[0]), _mm512_cvtps_epi32(x[1]));
+  const __m512i high = _mm512_packs_epi32(_mm512_cvtps_epi32(x[2]), _mm512_cvtps_epi32(x[3]));
+  return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
 }
 
 // The first n of sixteen.
