@@ -17,7 +17,7 @@ BENCH_ITEMS ?= $(wildcard ../shared/data/movies/items.parquet)
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(STAMP): pyproject.toml $(wildcard ingest/encoder/kernels/*.[ch])
+$(STAMP): pyproject.toml $(wildcard ingest/encoder/kernels/*.[ch]) ingest/encoder/kernels/build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "akin needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
 	@$(BIN)/python -c 'import pip' 2>/dev/null || rm -rf $(VENV)

@@ -20,6 +20,11 @@ class Batch:
         """The tokens of all pieces, without padding."""
         return sum(ids.shape[1] for ids in self.ids)
 
+    @property
+    def padded_tokens(self) -> int:
+        """The tokens with all pieces padded to the longest."""
+        return len(self.ids) * max(int(ids.shape[1]) for ids in self.ids)
+
     def halves(self) -> "tuple[Batch, Batch]":
         """Two batches with half of the rows each; at least two rows must be there."""
         middle = len(self.rows) // 2

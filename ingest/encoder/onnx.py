@@ -164,7 +164,7 @@ class OnnxEncoder:
         except Exception as error:  # onnxruntime's exceptions share no other parent
             if len(batch.rows) > 1 and _NO_MEMORY.search(str(error)):
                 vectors = np.concatenate([self.run(half) for half in batch.halves()])
-                self._shrink(batch.tokens // 2)
+                self._shrink(batch.padded_tokens // 2)
                 return vectors
             raise UnavailableError(f"{self.provider} could not run {self._artifact.model}: {error}") from error
         if vectors.shape != (len(batch.rows), self.dimensions) or not np.isfinite(vectors).all():

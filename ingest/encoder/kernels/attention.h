@@ -95,6 +95,7 @@ ALWAYS void pack_values(const struct head *head, uint8_t *to) {
 // Scores of 16 queries and all keys, `padded` from one query to the next.
 ALWAYS void score(const struct head *head, const number *queries, const uint8_t *keys, float *scores, int64_t padded) {
   const int64_t parts = head->size / 32;
+  settle_memory();
   for (int64_t key = 0; key < head->tokens; key += 32, keys += 2 * parts * TILE) {
     _tile_zero(0);
     _tile_zero(1);
@@ -108,11 +109,13 @@ ALWAYS void score(const struct head *head, const number *queries, const uint8_t 
     _tile_stored(0, scores + key, 4 * padded);
     _tile_stored(1, scores + key + 16, 4 * padded);
   }
+  settle_memory();
 }
 
 // (16, tokens) shares times 32 columns of the values, to (16, 32).
 ALWAYS void mix_values(const struct head *head, const number *shares, int64_t padded, const uint8_t *values,
                        float *result) {
+  settle_memory();
   _tile_zero(0);
   _tile_zero(1);
   for (int64_t token = 0; token < head->tokens; token += 32, values += head->size / 16 * TILE) {
@@ -124,6 +127,7 @@ ALWAYS void mix_values(const struct head *head, const number *shares, int64_t pa
   }
   _tile_stored(0, result, 128);
   _tile_stored(1, result + 16, 128);
+  settle_memory();
 }
 
 ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scratch) {

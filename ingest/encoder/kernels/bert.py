@@ -1,20 +1,13 @@
-"""Finds a quantized BERT in the graph of an artifact: which constants are which, provided that nothing else is there.
-
-Kernels that leave out a node would give other vectors without a word, so each node must be one that is known here.
-"""
+"""A quantized BERT, as the kernels run it: what its constants are, and that they fit together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.encoder.kernels.onnx_file import Array, Graph, Node
-
 Floats = NDArray[np.float32]
-
-_WHOLE = "com.microsoft.MatMulIntegerToFloat"
-_GELU = "com.microsoft.Gelu"  # the exact one
 
 
 class UnknownModelError(ValueError):
@@ -25,6 +18,7 @@ class UnknownModelError(ValueError):
 class Bytes:
     """Floats as bytes: `round(x * factor) + zero`, cut off at 0 and 255; a step is what a byte stands for."""
 
+    made_by: str  # a name in the graph
     factor: Floats  # () or (n,)
     step: float
     zero: int
@@ -75,219 +69,25 @@ class Bert:
     directions: Floats | None  # (hidden, d): unit vectors are projected onto them, and normalised anew
 
 
-def find_bert(graph: Graph) -> Bert:
-    """The model; raises UnknownModelError where the graph has, or lacks, anything else."""
-    try:
-        return _Search(graph).bert()
-    except (LookupError, TypeError, ValueError) as error:
-        raise UnknownModelError(str(error)) from error
-
-
-class _Search:
-    """Goes from the vector back to the tables, and keeps what it has seen."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._nodes = graph.nodes
-        self._constants = graph.constants
-        self._makers = {output: node for node in graph.nodes for output in node.outputs}
-        self._seen: set[str] = set()  # first outputs
-        self._slices = 0
-
-    def bert(self) -> Bert:
-        whole, directions = self._projection("vector")
-        hidden, first_token = self._pooling(self._unit(whole))
-        layers: list[Layer] = []
-        heads: set[int] = set()
-        while (found := self._layer(hidden, last=first_token and not layers, heads=heads)) is not None:
-            layer, hidden = found
-            layers.insert(0, layer)
-        embedded, summed = self._norm(hidden)
-        words, positions = self._tables(summed)
-        left = [node.kind for node in self._nodes if node.kind != "Constant" and node.outputs[0] not in self._seen]
-        if left or len(heads) != 1:
-            raise UnknownModelError(f"{', '.join(sorted(set(left))) or 'heads'} at an unknown place")
-        return Bert(
-            words=words,
-            positions=positions,
-            embedded=embedded,
-            layers=layers,
-            heads=heads.pop(),
-            first_token=first_token,
-            directions=directions,
-        )
-
-    def _node(self, name: str, *kinds: str) -> Node:
-        """The node that makes `name`, which must be of one of the kinds."""
-        node = self._makers.get(name)
-        if node is None or node.kind not in kinds:
-            raise UnknownModelError(f"{name} comes from {node.kind if node else 'nothing'}, not from {kinds[0]}")
-        self._seen.add(node.outputs[0])
-        return node
-
-    def _makes(self, name: str, kind: str) -> bool:
-        return name in self._makers and self._makers[name].kind == kind
-
-    def _constant(self, name: str) -> Array:
-        if name in self._constants:
-            return self._constants[name]
-        return np.asarray(self._node(name, "Constant").settings["value"])
-
-    def _scalar(self, name: str) -> float:
-        return float(self._constant(name).reshape(()))
-
-    def _all_before(self, name: str, kinds: set[str], given: str) -> list[Array]:
-        """The constants that `name` is made of beside the input `given`, by nodes of those kinds alone."""
-        if name == given:
-            return []
-        if name in self._constants or self._makes(name, "Constant"):
-            return [self._constant(name)]
-        node = self._node(name, *sorted(kinds))
-        return [found for one in node.inputs for found in self._all_before(one, kinds, given)]
-
-    def _projection(self, name: str) -> tuple[str, Floats | None]:
-        """The name of the whole unit vector, and what it is projected onto."""
-        projected = self._node(name, "Div").inputs[0]
-        if not self._makes(projected, "MatMul"):
-            return name, None
-        whole, directions = self._node(self._unit(name), "MatMul").inputs
-        return whole, self._constant(directions)
-
-    def _unit(self, name: str) -> str:
-        """What is divided by its length."""
-        given, length = self._node(name, "Div").inputs
-        norm = self._node(self._node(length, "Max").inputs[0], "ReduceL2")
-        if norm.inputs[0] != given:
-            raise UnknownModelError("a vector is divided by the length of another")
-        return given
-
-    def _pooling(self, name: str) -> tuple[str, bool]:
-        """The hidden states, and whether the first token's are taken, or else the mean."""
-        if self._makes(name, "Gather"):
-            node = self._node(name, "Gather")
-            if self._constant(node.inputs[1]).any() or node.settings.get("axis") != 1:
-                raise UnknownModelError("a vector is that of another token than the first")
-            return self._all_tokens(node.inputs[0]), True
-        total, count = self._node(name, "Div").inputs
-        weighted = self._node(self._node(total, "ReduceSum").inputs[0], "Mul")
-        for counted in (count, weighted.inputs[1]):
-            self._all_before(counted, {"Cast", "Unsqueeze", "ReduceSum", "Max"}, "attention_mask")
-        return weighted.inputs[0], False
-
-    def _all_tokens(self, name: str) -> str:
-        """What the first token alone is taken of, or `name` itself."""
-        if not self._makes(name, "Slice"):
-            return name
-        given, begin, end, axis = self._node(name, "Slice").inputs
-        if [int(self._constant(one).item()) for one in (begin, end, axis)] != [0, 1, 1]:
-            raise UnknownModelError("other tokens than the first are taken")
-        self._slices += 1
-        return given
-
-    def _norm(self, name: str) -> tuple[Norm, str]:
-        node = self._node(name, "LayerNormalization")
-        if node.settings.get("axis", -1) not in (-1, 2):
-            raise UnknownModelError("an axis other than the last is normalised")
-        given, weight, bias = node.inputs
-        epsilon = float(node.settings.get("epsilon", 1e-5))
-        return Norm(weight=self._constant(weight), bias=self._constant(bias), epsilon=epsilon), given
-
-    def _product(self, name: str) -> tuple[Product, str]:
-        """The product, and what it reads as floats."""
-        node = self._node(name, _WHOLE)
-        given, weights, step, scale, zero, *rest = node.inputs
-        width = self._constant(weights).shape[1]
-        zeros, bias = [*rest, "", ""][:2]
-        if zeros and self._constant(zeros).any():
-            raise UnknownModelError("weights have a zero of their own")
-        read, floats = self._bytes(given)
-        if (read.step, read.zero) != (self._scalar(step), int(self._scalar(zero))):
-            raise UnknownModelError("a product reads bytes of another scale")
-        return Product(
-            weights=self._constant(weights),
-            scale=np.broadcast_to(self._constant(scale), (width,)),
-            bias=self._constant(bias) if bias else np.zeros(width, np.float32),
-            read=read,
-        ), floats
-
-    def _bytes(self, name: str) -> tuple[Bytes, str]:
-        given, step, zero = self._node(self._all_tokens(name), "QuantizeLinear").inputs
-        size = self._scalar(step)
-        factor: Floats = np.ones((), np.float32)
-        given = self._all_tokens(given)
-        if self._makes(given, "Mul"):
-            given, even = self._node(given, "Mul").inputs
-            factor = self._constant(even)
-        read = Bytes(factor=np.asarray(factor / size, np.float32), step=size, zero=int(self._scalar(zero)))
-        return read, self._all_tokens(given)
-
-    def _sum(self, name: str) -> tuple[str, str]:
-        """The result of a product, and what it is added to."""
-        one, other = (self._all_tokens(given) for given in self._node(self._all_tokens(name), "Add").inputs)
-        return (one, other) if self._makes(one, _WHOLE) else (other, one)
-
-    def _layer(self, name: str, *, last: bool, heads: set[int]) -> tuple[Layer, str] | None:
-        """The layer that makes `name`, and the name of what it reads; None where the embedding tables are next."""
-        before = self._makers[self._makers[name].inputs[0]]
-        if not any(self._makes(one, _WHOLE) for one in before.inputs):
-            return None
-        slices = self._slices
-        narrowed, summed = self._norm(name)
-        (narrow, wide), middle = self._narrow(summed)
-        widen, read = self._product(self._all_tokens(self._node(self._all_tokens(wide), _GELU).inputs[0]))
-        mixed, summed = self._norm(self._same(middle, read))
-        result, hidden = self._sum(summed)
-        mix, attended = self._product(result)
-        node = self._node(self._all_tokens(attended), "Attention")
-        if node.settings.get("is_causal", 0) or len(node.inputs) != 3:  # noqa: PLR2004 - queries, keys, values
-            raise UnknownModelError("an attention with a mask")
-        heads.add(int(node.settings["q_num_heads"]))
-        parts = [self._product(self._all_tokens(one)) for one in node.inputs]
-        for _, given in parts:
-            self._same(given, hidden)
-        if self._slices > slices and not last:
-            raise UnknownModelError("the first token is taken before the last layer")
-        query, key, value = (product for product, _ in parts)
-        size = query.weights.shape[1] // int(node.settings["q_num_heads"])
-        return Layer(
-            attention=(query, key, value),
-            scale=float(node.settings.get("scale", 0)) or size**-0.5,
-            mix=mix,
-            mixed=mixed,
-            widen=widen,
-            narrow=narrow,
-            narrowed=narrowed,
-        ), hidden
-
-    def _narrow(self, summed: str) -> tuple[tuple[Product, str], str]:
-        result, middle = self._sum(summed)
-        return self._product(result), middle
-
-    def _same(self, one: str, other: str) -> str:
-        if one != other:
-            raise UnknownModelError(f"{one} is expected in the place of {other}")
-        return one
-
-    def _tables(self, name: str) -> tuple[Floats, Floats]:
-        """Words, and positions with the first token type added: what is summed up under `name`."""
-        words = positions = types = None
-        waiting = [name]
-        while waiting:
-            one = waiting.pop()
-            if self._makes(one, "Add"):
-                waiting.extend(self._node(one, "Add").inputs)
-                continue
-            table, index = self._node(one, "Gather").inputs
-            if index == "input_ids":
-                words = self._constant(table)
-            elif self._makes(index, "Sub"):
-                self._same(*self._node(index, "Sub").inputs)
-                types = self._constant(table)[0]
-            else:
-                kinds = {"Shape", "Gather", "Unsqueeze", "Slice"}
-                longest = max(self._all_before(index, kinds, "input_ids"), key=lambda array: array.size).reshape(-1)
-                if not np.array_equal(longest, np.arange(len(longest))):
-                    raise UnknownModelError("positions that do not count up from 0")
-                positions = self._constant(table)[: len(longest)]
-        if words is None or positions is None:
-            raise UnknownModelError("no table of words, or none of positions")
-        return words, positions if types is None else positions + types
+def check_sizes(bert: Bert) -> None:
+    """Raise UnknownModelError unless every constant is as large as its neighbours want it, as C does not look."""
+    hidden, inner = bert.words.shape[1], bert.layers[0].widen.weights.shape[1]
+    wanted: list[tuple[NDArray[Any], tuple[int, ...]]] = [(bert.positions, (len(bert.positions), hidden))]
+    norms = [bert.embedded]
+    for layer in bert.layers:
+        square = [*layer.attention, layer.mix]
+        sizes = [*((product, hidden, hidden) for product in square), (layer.widen, hidden, inner)]
+        for product, inputs, outputs in [*sizes, (layer.narrow, inner, hidden)]:
+            wanted += [(product.weights, (inputs, outputs)), (product.scale, (outputs,)), (product.bias, (outputs,))]
+            factor = product.read.factor
+            if factor.ndim:
+                wanted.append((factor, (inputs,)))
+        norms += [layer.mixed, layer.narrowed]
+        if len({product.read.made_by for product in layer.attention}) > 1:
+            raise UnknownModelError("queries, keys and values read different bytes")
+    wanted += [(array, (hidden,)) for norm in norms for array in (norm.weight, norm.bias)]
+    if bert.directions is not None:
+        wanted.append((bert.directions, (hidden, bert.directions.shape[1])))
+    for array, shape in wanted:
+        if array.shape != shape:
+            raise UnknownModelError(f"a constant of the shape {array.shape}, not {shape}")

@@ -30,9 +30,14 @@ def compile_kernels(folder: Path) -> str:
     """Compile the sources in `folder` to the library beside them; what stood in the way, or nothing."""
     if os.name != "posix" or platform.machine() not in {"x86_64", "amd64"}:
         return "the kernels are written for x86-64 on Linux or macOS"
-    compiler = shlex.split(os.environ.get("CC", "")) or [name for name in _COMPILERS if shutil.which(name)][:1]
-    if not compiler:
-        return "there is no C compiler"
+    try:
+        compiler = shlex.split(os.environ.get("CC", "")) or [name for name in _COMPILERS if shutil.which(name)][:1]
+        return _compile(compiler, folder) if compiler else "there is no C compiler"
+    except (OSError, ValueError) as error:  # a folder that cannot be written, a quote in CC that is left open
+        return f"they cannot be compiled: {error}"
+
+
+def _compile(compiler: Sequence[str], folder: Path) -> str:
     sources = f'-DAKIN_SOURCES="{hash_of_sources(folder)}"'
     with tempfile.TemporaryDirectory(prefix="akin-kernels-") as scratch:
         objects = [str(Path(scratch) / name) for _, name, _ in _PARTS]
@@ -44,24 +49,24 @@ def compile_kernels(folder: Path) -> str:
             return said
         # Beside the old one and then over it: a process that runs the old one keeps it.
         partial = folder / f".{FILE}.{os.getpid()}"
-        shutil.copyfile(library, partial)
-        partial.replace(folder / FILE)
+        try:
+            shutil.copyfile(library, partial)
+            partial.replace(folder / FILE)
+        finally:
+            partial.unlink(missing_ok=True)
     return ""
 
 
 def hash_of_sources(folder: Path) -> str:
-    """Tells a library that was compiled from other sources: its structures may be others as well."""
+    """Tells a library that was compiled from other sources, or in another way: its structures may be others as well."""
     found = hashlib.sha256()
-    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h")]):
+    for path in sorted([*folder.glob("*.c"), *folder.glob("*.h"), folder / "build.py"]):
         found.update(path.name.encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
 
 
 def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
-    except OSError as error:
-        return f"{command[0]} does not run: {error}"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
     if done.returncode == 0:
         return ""
     said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
@@ -70,6 +75,7 @@ def _run(command: Sequence[str]) -> str:
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    from packaging.tags import sys_tags
 except ImportError:  # at run time, where nothing is built
     pass
 else:
@@ -86,7 +92,10 @@ else:
                 return
             build_data["artifacts"].append(f"ingest/encoder/kernels/{FILE}")
             build_data["pure_python"] = False
-            build_data["infer_tag"] = True
+            # For any Python, as nothing of Python is in the library, on this platform, as hatchling names it.
+            names = (tag.platform for tag in sys_tags())
+            platform = next(name for name in names if not name.startswith(("manylinux", "musllinux")))
+            build_data["tag"] = f"py3-none-{platform}"
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ingest.encoder.artifact import Artifact
 from ingest.encoder.batches import Batch, of_any_length
-from ingest.encoder.kernels.bert import find_bert
 from ingest.encoder.kernels.library import Variant, best_variant
 from ingest.encoder.kernels.onnx_file import read_graph
 from ingest.encoder.kernels.packed import PackedBert
+from ingest.encoder.kernels.search import find_bert
 from ingest.encoder.protocol import Vectors
 from ingest.encoder.recipes import RECIPES
 from ingest.encoder.tokens import Piece
@@ -26,9 +26,11 @@ logger = logging.getLogger(__name__)
 
 def open_kernels(artifact: Artifact, variant: Variant | None = None) -> "KernelEngine | None":
     """The artifact's model, ready to run; None where the kernels do not know it or this processor cannot run them."""
-    variant = variant or best_variant()
     recipe = RECIPES.get(artifact.manifest.recipe)
-    if variant is None or recipe is None or not recipe.quantized:
+    if recipe is None or not recipe.quantized:
+        return None
+    variant = variant or best_variant()
+    if variant is None:
         return None
     try:
         return KernelEngine(artifact, variant)
@@ -61,12 +63,13 @@ class KernelEngine:
 
     def run(self, batch: Batch) -> Vectors:
         """Vectors, `(rows, dimensions)`; raises ValueError for ids or lengths that the model has no tables for."""
-        ids = np.concatenate([ids[0] for ids in batch.ids]).astype(np.int32)
+        given = np.concatenate([ids[0] for ids in batch.ids])
         lengths = np.array([ids.shape[1] for ids in batch.ids], np.int32)
-        if ids.min() < 0 or ids.max() >= self._packed.vocabulary:
+        if lengths.min() < 1 or lengths.max() > self._packed.most_tokens:
+            raise ValueError(f"the model reads 1 to {self._packed.most_tokens} tokens, not {sorted(set(lengths))}")
+        if given.min() < 0 or given.max() >= self._packed.vocabulary:
             raise ValueError("the tokenizer gives ids that are not in the model's vocabulary; export the model again")
-        if lengths.max() > self._packed.most_tokens:
-            raise ValueError(f"the model reads {self._packed.most_tokens} tokens, not {lengths.max()}")
+        ids = given.astype(np.int32)
         vectors = np.empty((len(lengths), self._packed.hidden), np.float32)
         self._variant.encode(
             ctypes.byref(self._packed.model),
@@ -89,6 +92,7 @@ class KernelEngine:
 
 
 def _projected(vectors: Vectors, directions: Vectors) -> Vectors:
-    onto = vectors @ directions
+    # Each by itself: in one product, the order of a sum would depend on how many there are.
+    onto = np.stack([vector @ directions for vector in vectors])
     unit: Vectors = onto / np.maximum(np.linalg.norm(onto, axis=1, keepdims=True), 1e-12)
     return unit

@@ -13,6 +13,7 @@ from ingest.encoder.kernels.build import hash_of_sources
 
 FILE = Path(__file__).with_name(NAME)
 logger = logging.getLogger(__name__)
+_REMEDY = "install a C compiler, and run `python -m ingest.encoder.kernels.build`"
 _VARIANTS = {1: ("vnni", "AVX512-VNNI"), 2: ("amx", "AMX")}  # by what processor.c answers
 
 
@@ -95,15 +96,24 @@ def variants() -> tuple[Variant, ...]:
         library = ctypes.CDLL(str(FILE))
         library.akin_sources.restype = c_char_p
     except (OSError, AttributeError):
+        if _could_run():
+            logger.warning("akin's kernels are not compiled, embedding runs slower", extra={"remedy": _REMEDY})
         return ()
     if library.akin_sources().decode() != hash_of_sources(FILE.parent):
         logger.warning(
             "akin's kernels were compiled from other sources, onnxruntime runs the model",
-            extra={"remedy": "install akin again, or run `python -m ingest.encoder.kernels.build`"},
+            extra={"remedy": _REMEDY},
         )
         return ()
     library.akin_processor.restype = c_int
     return tuple(_variant(library, *names) for found, names in _VARIANTS.items() if found <= library.akin_processor())
+
+
+def _could_run() -> bool:
+    try:
+        return "avx512_vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _variant(library: ctypes.CDLL, suffix: str, name: str) -> Variant:

@@ -78,6 +78,9 @@ ALWAYS void start_tiles(void) {
   _tile_loadconfig(shape);
 }
 
+// GCC does not know that a tile reads memory: what was stored before this is there for tiles loaded behind it.
+ALWAYS void settle_memory(void) { __asm__ volatile("" ::: "memory"); }
+
 // The sums of one block, while those of the block before are finished: tiles multiply beside the vector units.
 ALWAYS void multiply_block(enum finish how, const struct block *block, int32_t *sums, const struct target *before,
                            const int32_t *sums_before) {
@@ -85,6 +88,7 @@ ALWAYS void multiply_block(enum finish how, const struct block *block, int32_t *
   const uint8_t *bytes = block->bytes;
   const int8_t *panel = block->panel, *ahead = block->ahead;
   int64_t done = 0;
+  settle_memory();
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -107,6 +111,7 @@ ALWAYS void multiply_block(enum finish how, const struct block *block, int32_t *
   _tile_stored(1, sums + 16, 4 * COLUMNS);
   _tile_stored(2, sums + 16 * COLUMNS, 4 * COLUMNS);
   _tile_stored(3, sums + 16 * COLUMNS + 16, 4 * COLUMNS);
+  settle_memory();
 }
 
 #else

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from ingest.encoder.artifact import Artifact, read_artifact
 from ingest.encoder.batches import Batch
 from ingest.encoder.kernels import build, library
-from ingest.encoder.kernels.bert import UnknownModelError, find_bert
+from ingest.encoder.kernels.bert import UnknownModelError
 from ingest.encoder.kernels.engine import KernelEngine, open_kernels
 from ingest.encoder.kernels.library import Variant, variants
 from ingest.encoder.kernels.onnx_file import Graph, read_graph
+from ingest.encoder.kernels.search import find_bert
 from ingest.encoder.onnx import OnnxEncoder
 from ingest.encoder.session import SessionEngine
 from ingest.errors import UnavailableError
@@ -29,6 +30,7 @@ SHAPES = {
     "mean": {"pooling": "mean", "hidden": 64},
     "first-token": {"pooling": "cls", "hidden": 64},
     "wide-heads": {"pooling": "mean", "hidden": 128},
+    "heads-of-96": {"pooling": "cls", "hidden": 192},
 }
 SOURCES = Path(build.__file__).parent
 can_run = pytest.mark.skipif(not variants(), reason="this processor has no AVX-512 VNNI, or nothing was compiled")
@@ -133,6 +135,17 @@ def test_vectors_of_the_default_model_are_those_of_onnxruntime(variant: Variant)
 
 
 @can_run
+def test_what_was_in_memory_before_is_in_no_vector(artifact: Artifact, variant: Variant) -> None:
+    engine = KernelEngine(artifact, variant)
+    rows = random_rows([64, 1, 33, 2, 17, 64, 31])
+    clean = engine.run(batch(rows))
+
+    for byte in (0x7F, 0xFF):  # as floats, large numbers and what is no number
+        engine._scratch.room.fill(byte)
+        assert np.array_equal(engine.run(batch(rows)), clean)
+
+
+@can_run
 @settings(max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(1, 64), min_size=1, max_size=40))
 def test_a_vector_is_the_same_to_the_last_bit_whatever_its_batch_mates(
@@ -175,11 +188,12 @@ def test_less_dimensions_are_projected_as_the_graph_has_it(
     found = KernelEngine(artifact, variant).run(batch(rows))
 
     assert found.shape == (3, 20)
+    assert np.array_equal(found, np.concatenate([KernelEngine(artifact, variant).run(batch([row])) for row in rows]))
     assert np.min(cosines(found, of_onnxruntime(artifact, rows))) > 0.995
 
 
 @can_run
-@pytest.mark.parametrize("row", [[1, len(WORDS)], [1, -1], [1] * 65])
+@pytest.mark.parametrize("row", [[1, len(WORDS)], [1, -1], [1, 2**32 + 1], [1] * 65, []])
 def test_what_the_tables_do_not_have_is_an_error_and_no_memory_of_others(
     small_artifacts: dict[str, Artifact], row: list[int], variant: Variant
 ) -> None:
@@ -223,6 +237,54 @@ def test_inputs_may_not_be_exchanged(default_graph: Graph, kind: str) -> None:
         find_bert(replace(default_graph, nodes=nodes))
 
 
+def test_every_constant_has_the_size_and_the_type_that_its_neighbours_want(default_graph: Graph) -> None:
+    read = {name for node in default_graph.nodes for name in node.inputs} & set(default_graph.constants)
+    for name in read:
+        constant = default_graph.constants[name]
+        if name in {"akin_tiny", "akin_last_axis"}:  # what no length may be less than; the axis that a mask is given
+            continue
+        for other in (constant.astype(np.float64), np.concatenate([constant.reshape(-1)] * 2)):
+            with pytest.raises(UnknownModelError):
+                find_bert(replace(default_graph, constants={**default_graph.constants, name: other}))
+
+
+def test_a_layer_may_not_be_wider_than_the_first(default_graph: Graph) -> None:
+    wide = next(node for node in default_graph.nodes if "layer.3/intermediate/dense" in node.outputs[0])
+    constants = dict(default_graph.constants)
+    for name in wide.inputs:
+        if name in constants and 1552 in constants[name].shape:
+            constants[name] = np.concatenate([constants[name]] * 2, axis=-1)
+    narrow = next(name for name in constants if "layer.3/output/dense" in name and 1552 in constants[name].shape)
+    constants[narrow] = np.concatenate([constants[narrow]] * 2, axis=0)
+
+    with pytest.raises(UnknownModelError, match="not \\(384, 1552\\)"):
+        find_bert(replace(default_graph, constants=constants))
+
+
+@pytest.mark.parametrize("setting", [{"softcap": 1.5}, {"kv_num_heads": 6}, {"is_causal": 1}])
+def test_an_attention_may_do_nothing_else(default_graph: Graph, setting: dict[str, float]) -> None:
+    nodes = [
+        replace(node, settings={**node.settings, **setting}) if node.kind == "Attention" else node
+        for node in default_graph.nodes
+    ]
+    with pytest.raises(UnknownModelError, match="settings of its own"):
+        find_bert(replace(default_graph, nodes=nodes))
+
+
+@can_run
+def test_a_model_with_fewer_heads_than_its_width_has_room_for_is_left_to_onnxruntime(tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    source = write_tiny_bert(tmp_path / "source", hidden=64)
+    model = AutoModel.from_pretrained(source)
+    model.prune_heads({0: [1], 1: [0]})
+    model.save_pretrained(source, safe_serialization=True)
+
+    pruned = export_tiny(source, tmp_path / "pruned", recipe="int8")
+
+    assert open_kernels(pruned) is None
+
+
 @can_run
 def test_a_model_of_another_shape_is_left_to_onnxruntime(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     narrow = export_tiny(write_tiny_bert(tmp_path / "source"), tmp_path / "narrow", recipe="int8")
@@ -239,12 +301,16 @@ def test_a_file_that_is_no_model_is_no_graph(tmp_path: Path) -> None:
         read_graph(tmp_path / "model.onnx")
 
 
-def test_without_a_library_there_are_no_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_library_onnxruntime_runs_the_model_and_it_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(library, "FILE", tmp_path / "kernels.so")
     for function in (library.variants, library.best_variant):
         function.cache_clear()
     try:
         assert open_kernels(read_artifact(default_artifact())) is None
+        assert open_kernels(read_artifact(default_artifact())) is None
+        assert len(caplog.records) == ("avx512_vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     finally:
         for function in (library.variants, library.best_variant):
             function.cache_clear()
@@ -285,8 +351,9 @@ def test_what_stood_in_the_way_is_said(sources: Path, monkeypatch: pytest.Monkey
         (sources / "encode.c").write_text("#error of this test\n", encoding="ascii")
         assert "of this test" in build.compile_kernels(sources)
 
-    monkeypatch.setenv("CC", str(sources / "nothing"))
-    assert "does not run" in build.compile_kernels(sources)
+    for compiler, said in ((str(sources / "nothing"), "No such file"), ("gcc '", "No closing quotation")):
+        monkeypatch.setenv("CC", compiler)
+        assert said in build.compile_kernels(sources)
 
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", str(sources))
