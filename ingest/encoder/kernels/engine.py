@@ -66,7 +66,8 @@ class KernelEngine:
         given = np.concatenate([ids[0] for ids in batch.ids])
         lengths = np.array([ids.shape[1] for ids in batch.ids], np.int32)
         if lengths.min() < 1 or lengths.max() > self._packed.most_tokens:
-            raise ValueError(f"the model reads 1 to {self._packed.most_tokens} tokens, not {sorted(set(lengths))}")
+            wrong = lengths.max() if lengths.min() else 0
+            raise ValueError(f"the model reads 1 to {self._packed.most_tokens} tokens, not {wrong}")
         if given.min() < 0 or given.max() >= self._packed.vocabulary:
             raise ValueError("the tokenizer gives ids that are not in the model's vocabulary; export the model again")
         ids = given.astype(np.int32)

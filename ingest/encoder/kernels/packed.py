@@ -29,7 +29,7 @@ class PackedBert:
         for place, (layer, after) in enumerate(zip(bert.layers, following, strict=True)):
             layers[place] = self._layer(layer, after)
         self.model = CModel(
-            words=self._pointer(bert.words.astype(np.float32)),
+            words=self._pointer(bert.words),
             positions=self._pointer(bert.positions),
             embedded=self._norm(bert.embedded, bert.layers[0].attention[0]),
             layers=layers,

@@ -257,15 +257,19 @@ class _Search:
             if node.settings.get("axis", 0) or kind in found:
                 raise UnknownModelError(f"a second table of {kind}, or columns of one")
             found[kind] = table
-        return found["words"], found["positions"] + found.get("types", np.float32(0))
+        words, positions = found["words"], found["positions"]
+        first_type = found.get("types", np.zeros((1, words.shape[1]), np.float32))[:1]
+        if first_type.shape != (1, words.shape[1]):
+            raise UnknownModelError(f"a table of types of the shape {first_type.shape}")
+        return words, positions + first_type
 
     def _table(self, table: str, index: str) -> tuple[str, Floats]:
-        """What a table is of, and its rows: all words, the first token type, or as many positions as count up."""
+        """What a table is of, and its rows: all words, all token types, or as many positions as count up."""
         if index == "input_ids":
             return "words", self._floats(table)
         if self._makes(index, "Sub"):
             self._same(*self._node(index, "Sub").inputs)
-            return "types", self._floats(table)[0]
+            return "types", self._floats(table)
         counted, start, end, axis, step = self._node(index, "Slice").inputs
         places = self._constant(counted).reshape(-1)
         length = self._node(self._node(end, "Unsqueeze").inputs[0], "Gather")

@@ -104,7 +104,9 @@ def test_vectors_of_a_small_model_are_those_of_onnxruntime(artifact: Artifact, v
 
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     # Both round to bytes. Where a number lies between two its last digit decides, and from there on the two differ.
-    assert np.min(cosines(found, of_onnxruntime(artifact, rows))) > 0.99
+    alike = cosines(found, of_onnxruntime(artifact, rows))
+    assert np.mean(alike) > 0.998
+    assert np.min(alike) > 0.95
 
 
 @can_run
@@ -205,7 +207,7 @@ def test_what_the_tables_do_not_have_is_an_error_and_no_memory_of_others(
 def test_an_encoder_says_so_in_its_own_words(small_artifacts: dict[str, Artifact]) -> None:
     artifact = small_artifacts["mean"]
     too_long = replace(artifact, manifest=replace(artifact.manifest, max_tokens=100))
-    with OnnxEncoder(too_long) as encoder, pytest.raises(UnavailableError, match="reads 64 tokens, not"):
+    with OnnxEncoder(too_long) as encoder, pytest.raises(UnavailableError, match="reads 1 to 64 tokens, not 100"):
         encoder.embed(["red river " * 60])
 
 
