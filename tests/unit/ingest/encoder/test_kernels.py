@@ -105,7 +105,7 @@ def test_vectors_of_a_small_model_are_those_of_onnxruntime(artifact: Artifact, v
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     # Both round to bytes. Where a number lies between two its last digit decides, and from there on the two differ.
     alike = cosines(found, of_onnxruntime(artifact, rows))
-    assert np.mean(alike) > 0.998
+    assert np.mean(alike) > 0.997
     assert np.min(alike) > 0.95
 
 
