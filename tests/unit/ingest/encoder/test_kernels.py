@@ -312,7 +312,7 @@ def test_without_a_library_onnxruntime_runs_the_model_and_it_is_said_once(
     try:
         assert open_kernels(read_artifact(default_artifact())) is None
         assert open_kernels(read_artifact(default_artifact())) is None
-        assert len(caplog.records) == ("avx512_vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        assert len(caplog.records) == library._could_run()
     finally:
         for function in (library.variants, library.best_variant):
             function.cache_clear()
