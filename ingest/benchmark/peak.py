@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ingest.encoder.cpu import processor_flags
+
 _TRIES = 20
 _LOOP = r"""
 #include <stdio.h>
@@ -86,8 +88,7 @@ class Peak:
 
 def measure_peak(cores: list[int]) -> Peak | None:
     """Run a loop of VPDPBUSD, and one of TDPBUSD, on every core at once; None without a compiler or AVX-512 VNNI."""
-    cpu_info = Path("/proc/cpuinfo")
-    flags = set(cpu_info.read_text(encoding="utf-8").split()) if cpu_info.is_file() else set()
+    flags = processor_flags()
     dots = _measured(_DOT, "-mavx512f -mavx512vnni", cores) if "avx512_vnni" in flags else None
     if dots is None:
         return None

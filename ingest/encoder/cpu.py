@@ -43,8 +43,20 @@ def keep_to_own_cores(process: int, processes: int, set_affinity: SetAffinity | 
 def needs_reduced_range(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this processor's int8 products saturate in 16 bits: x86 without VNNI. Weights then keep 7 bits."""
     try:
-        text = cpu_info.read_text(encoding="utf-8", errors="replace")
+        flags = _read_flags(cpu_info)
     except OSError:
         return True  # unknown: 7 bits are right everywhere, only a little coarser
-    flags = {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()}
     return bool(flags) and not flags & {"avx512_vnni", "avx_vnni"}
+
+
+def processor_flags(cpu_info: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """What this processor can do, in Linux' words, like avx512_vnni; none where the system does not say."""
+    try:
+        return _read_flags(cpu_info)
+    except OSError:
+        return set()
+
+
+def _read_flags(cpu_info: Path) -> set[str]:
+    lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {flag for line in lines if line.startswith("flags") for flag in line.split()}

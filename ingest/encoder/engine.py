@@ -22,8 +22,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def on_device(self) -> bool:
-        """Whether a device does the work, so that one thread is enough to keep it busy."""
+    def padded(self) -> bool:
+        """Whether texts of different lengths are padded to share a call, as a GPU likes it; one thread then calls."""
         ...
 
     def batches(self, pieces: Sequence[Piece], budget: int) -> Iterator[Batch]:

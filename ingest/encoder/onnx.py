@@ -80,7 +80,7 @@ class OnnxEncoder:
     @property
     def padded(self) -> bool:
         """Whether texts of different lengths are padded to share a call of the model, as on a GPU."""
-        return self._engine.on_device
+        return self._engine.padded
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return `(n, dimensions)` float32, unit length, row i for text i, whatever the other texts are.

@@ -56,7 +56,7 @@ class SessionEngine:
         return str(self._session.get_providers()[0])
 
     @property
-    def on_device(self) -> bool:
+    def padded(self) -> bool:
         """Whether texts of different lengths share a call, as only a GPU likes them to."""
         return self._padded
 

@@ -13,13 +13,11 @@ from ingest.encoder.artifact import Artifact
 from ingest.encoder.batches import Batch, of_any_length
 from ingest.encoder.kernels.library import Variant, best_variant
 from ingest.encoder.kernels.onnx_file import read_graph
-from ingest.encoder.kernels.packed import PackedBert
+from ingest.encoder.kernels.packed import PackedBert, aligned
 from ingest.encoder.kernels.search import find_bert
 from ingest.encoder.protocol import Vectors
 from ingest.encoder.recipes import RECIPES
 from ingest.encoder.tokens import Piece
-
-_ALIGNMENT = 64  # bytes
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class KernelEngine:
     """Implements `Engine`; raises ValueError where the artifact holds a model that the kernels do not know."""
 
     tokens_per_call = 512
-    on_device = False
+    padded = False
 
     def __init__(self, artifact: Artifact, variant: Variant) -> None:
         bert = find_bert(read_graph(artifact.model))
@@ -87,8 +85,7 @@ class KernelEngine:
         needed = self._variant.scratch(ctypes.byref(self._packed.model), tokens, longest)
         held: NDArray[np.uint8] | None = getattr(self._scratch, "room", None)
         if held is None or held.nbytes < needed:
-            memory = np.empty(needed + _ALIGNMENT, np.uint8)
-            held = self._scratch.room = memory[-memory.ctypes.data % _ALIGNMENT :]
+            held = self._scratch.room = aligned(needed)
         return held
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ingest.encoder.cpu import processor_flags
 from ingest.encoder.kernels.build import FILE as NAME
 from ingest.encoder.kernels.build import hash_of_sources
 
@@ -96,7 +97,7 @@ def variants() -> tuple[Variant, ...]:
         library = ctypes.CDLL(str(FILE))
         library.akin_sources.restype = c_char_p
     except (OSError, AttributeError):
-        if _could_run():
+        if "avx512_vnni" in processor_flags():
             logger.warning("akin's kernels are not compiled, embedding runs slower", extra={"remedy": _REMEDY})
         return ()
     if library.akin_sources().decode() != hash_of_sources(FILE.parent):
@@ -107,13 +108,6 @@ def variants() -> tuple[Variant, ...]:
         return ()
     library.akin_processor.restype = c_int
     return tuple(_variant(library, *names) for found, names in _VARIANTS.items() if found <= library.akin_processor())
-
-
-def _could_run() -> bool:
-    try:
-        return "avx512_vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
 
 
 def _variant(library: ctypes.CDLL, suffix: str, name: str) -> Variant:

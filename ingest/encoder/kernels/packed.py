@@ -14,6 +14,12 @@ _ROOM = 2**24  # bytes taken at a time: numpy asks for huge pages where it takes
 _HEAD = 32  # a head's dimensions come in as many
 
 
+def aligned(n: int) -> NDArray[np.uint8]:
+    """At least `n` bytes of new memory that start where the kernels want memory to start."""
+    memory = np.empty(n + _ALIGNMENT, np.uint8)
+    return memory[-memory.ctypes.data % _ALIGNMENT :]
+
+
 class PackedBert:
     """Owns the memory that its `model` points to."""
 
@@ -89,9 +95,8 @@ class PackedBert:
     def _pointer(self, array: NDArray[Any]) -> int:
         """The address of an aligned copy, which is kept."""
         if array.nbytes > self._room.nbytes:
-            memory = np.empty(max(_ROOM, array.nbytes) + _ALIGNMENT, np.uint8)
-            self._kept.append(memory)
-            self._room = memory[-memory.ctypes.data % _ALIGNMENT :]
+            self._room = aligned(max(_ROOM, array.nbytes))
+            self._kept.append(self._room)
         copy = self._room[: array.nbytes].view(array.dtype).reshape(array.shape)
         copy[...] = array
         self._room = self._room[-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT :]
