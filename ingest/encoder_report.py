@@ -19,6 +19,7 @@ from ingest.encoder.recipes import RECIPES
 from ingest.errors import ArtifactError, InvalidInputError
 from ingest.items import Item
 from ingest.readers import Row, RowError
+from ingest.settings import Provider
 from ingest.text import render
 
 MOST_TEXTS = 1_500 + 256  # measured on, and set up with
@@ -49,7 +50,7 @@ class EncoderReport:
 
     recipe: str
     megabytes: float
-    provider: str  # what onnxruntime ran it with, like CPUExecutionProvider
+    provider: str  # what ran it, like AMX or CPUExecutionProvider
     texts_per_s: float  # this machine, now, all cores
     fidelity: Fidelity | None
     missed: tuple[str, ...]  # what is under the recipe's floor
@@ -81,23 +82,25 @@ def draw_sample(rows: Iterable[Row[Item] | RowError], template: str, *, most: in
     return Sample(texts=tuple(text for text, _ in kept), categories=tuple(category for _, category in kept))
 
 
-def examine_encoder(folder: Path, sample: Sample, tell: Callable[[str], None]) -> EncoderReport:
+def examine_encoder(
+    folder: Path, sample: Sample, tell: Callable[[str], None], provider: Provider = "auto"
+) -> EncoderReport:
     """Embed the sample with an artifact, and with its own model in fp32 where that can be exported here."""
     artifact = read_artifact(folder)
-    with OnnxEncoder(artifact) as encoder:
+    with OnnxEncoder(artifact, provider=provider) as encoder:
         encoder.embed(sample.texts[:32])
         tell(f"embedding {len(sample.texts)} texts")
         started = time.perf_counter()
         vectors = encoder.embed(sample.texts)
         seconds = time.perf_counter() - started
-        provider = encoder.provider
+        used = encoder.provider
     originals, note = _originals(artifact, sample.texts, tell)
     fidelity = None if originals is None else compare_vectors(vectors, originals)
     recipe = RECIPES.get(artifact.manifest.recipe)
     return EncoderReport(
         recipe=artifact.manifest.recipe,
         megabytes=round((artifact.folder / MODEL).stat().st_size / 1e6, 1),
-        provider=provider,
+        provider=used,
         texts_per_s=round(len(sample.texts) / seconds, 1),
         fidelity=fidelity,
         missed=tuple(recipe.floor.missed(fidelity)) if recipe is not None and fidelity is not None else (),

@@ -8,7 +8,7 @@ from ingest import readers
 from ingest.encoder_report import EncoderReport, Sample, draw_sample, examine_encoder
 from ingest.files import FileSource
 from ingest.progress import spinner
-from ingest.settings import Settings
+from ingest.settings import Provider, Settings
 
 
 def export(source: str | None, folder: Path, **chosen: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def sample_texts(settings: Settings, source: FileSource) -> Sample:
         return draw_sample(source.items(settings, readers.Progress()), settings.text_template)
 
 
-def examine(folder: Path, sample: Sample) -> EncoderReport:
+def examine(folder: Path, sample: Sample, provider: Provider) -> EncoderReport:
     """How an encoder does on these texts, under a spinner."""
     with spinner("encoder") as say:
-        return examine_encoder(folder, sample, say)
+        return examine_encoder(folder, sample, say, provider)

@@ -49,7 +49,9 @@ def export_model_command(
         shape=Shape(layers=layers, dimensions=dimensions, passages=passages),
         force=force,
     )
-    report = {} if sample is None else {"on your texts": model_terminal.examine(folder, sample).as_json()}
+    report = {}
+    if sample is not None:
+        report["on your texts"] = model_terminal.examine(folder, sample, settings.encoder_provider).as_json()
     show({"folder": folder, **manifest, **report}, as_json=as_json)
 
 
@@ -60,7 +62,7 @@ def show_encoder(settings: Settings, texts: str | None, *, mapping: Path | None,
     from ingest.files import file_source
 
     drawn = model_terminal.sample_texts(settings, file_source(texts or str(sample.ITEMS), mapping=mapping))
-    report = model_terminal.examine(settings.encoder_folder, drawn)
+    report = model_terminal.examine(settings.encoder_folder, drawn, settings.encoder_provider)
     show(report.as_json(), as_json=as_json)
     if report.missed:
         raise typer.Exit(EXIT_ERROR)

@@ -62,8 +62,9 @@ def test_an_encoder_is_compared_with_fp32_and_its_worst_categories_are_named(
     monkeypatch.setitem(RECIPES, recipe, Recipe(name=recipe, storage="int8", floor=strict))
     said: list[str] = []
 
-    report = examine_encoder(default_artifact(), films(settings), said.append)
+    report = examine_encoder(default_artifact(), films(settings), said.append, "onnxruntime")
 
+    assert report.provider == "CPUExecutionProvider"
     assert report.fidelity is not None
     assert report.fidelity.mean_cosine > 0.99
     assert {one.category for one in report.worst} == {"films", "books"}
