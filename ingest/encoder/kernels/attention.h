@@ -1,4 +1,4 @@
-// One head of one text: softmax(queries * keys) * values, given and worked out in floats or, with AMX, in bfloat16.
+// One head of one text: softmax(queries * keys) * values, given and worked out in floats or in bfloat16.
 
 #pragma once
 
@@ -62,9 +62,10 @@ ALWAYS void store_mixed(const struct mixed *to, int64_t row, int64_t column, __m
   store_bytes(to->first + row * to->stride + column, x);
 }
 
-#ifdef AMX
+#ifdef BF16
 
 #define TILE 1024  // bytes
+#define TOGETHER 16  // queries
 
 // Tiles of 16 keys: line i has the dimensions 2i and 2i + 1 of every key.
 ALWAYS void pack_keys(const struct head *head, uint8_t *to) {
@@ -92,65 +93,90 @@ ALWAYS void pack_values(const struct head *head, uint8_t *to) {
       }
 }
 
-// Scores of 16 queries and all keys, `padded` from one query to the next.
-ALWAYS void score(const struct head *head, const number *queries, const uint8_t *keys, float *scores, int64_t padded) {
-  const int64_t parts = head->size / 32;
-  settle_memory();
-  for (int64_t key = 0; key < head->tokens; key += 32, keys += 2 * parts * TILE) {
-    _tile_zero(0);
-    _tile_zero(1);
-    for (int64_t part = 0; part < parts; part++) {
-      _tile_loadd(4, queries + 32 * part, 2 * head->stride);
-      _tile_loadd(6, keys + part * TILE, 64);
-      _tile_loadd(7, keys + (parts + part) * TILE, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    _tile_stored(0, scores + key, 4 * padded);
-    _tile_stored(1, scores + key + 16, 4 * padded);
-  }
-  settle_memory();
-}
+#ifdef AMX
 
-// (16, tokens) shares times 32 columns of the values, to (16, 32).
-ALWAYS void mix_values(const struct head *head, const number *shares, int64_t padded, const uint8_t *values,
-                       float *result) {
+// (TOGETHER, 32 n) numbers times packed ones, to (TOGETHER, 32) floats. Two tiles stand for 32 lines of `left`, the second
+// `apart` bytes behind the first, the next two `step` bytes behind these. Strides are in values.
+ALWAYS void multiply_numbers(const number *left, int64_t left_stride, int64_t n, const uint8_t *right, int64_t apart,
+                             int64_t step, float *to, int64_t stride, int64_t rows) {
   settle_memory();
   _tile_zero(0);
   _tile_zero(1);
-  for (int64_t token = 0; token < head->tokens; token += 32, values += head->size / 16 * TILE) {
-    _tile_loadd(4, shares + token, 2 * padded);
-    _tile_loadd(6, values, 64);
-    _tile_loadd(7, values + TILE, 64);
+  for (int64_t i = 0; i < n; i++, left += 32, right += step) {
+    _tile_loadd(4, left, 2 * left_stride);
+    _tile_loadd(6, right, 64);
+    _tile_loadd(7, right + apart, 64);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
   }
-  _tile_stored(0, result, 128);
-  _tile_stored(1, result + 16, 128);
+  _tile_stored(0, to, 4 * stride);
+  _tile_stored(1, to + 16, 4 * stride);
   settle_memory();
 }
 
+#else
+
+// The same for eight rows.
+static __attribute__((noinline)) void multiply_eight(const number *left, int64_t left_stride, int64_t n,
+                                                     const uint8_t *right, int64_t apart, int64_t step, float *to,
+                                                     int64_t stride) {
+  __m512 sum[8][2];
+  const number *half = left + 4 * left_stride;
+#pragma GCC unroll 8
+  for (int row = 0; row < 8; row++) sum[row][0] = sum[row][1] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < n; i++, right += step)
+#pragma GCC unroll 1
+    for (int64_t line = 0; line < 16; line++, left += 2, half += 2) {
+      const __m512bh one = (__m512bh)_mm512_load_si512(right + 64 * line);
+      const __m512bh other = (__m512bh)_mm512_load_si512(right + apart + 64 * line);
+#pragma GCC unroll 8
+      for (int row = 0; row < 8; row++) {
+        const number *at = (row < 4 ? left : half) + row % 4 * left_stride;
+        const __m512bh two = (__m512bh)_mm512_set1_epi32(*(const int32_t *)at);
+        sum[row][0] = _mm512_dpbf16_ps(sum[row][0], two, one);
+        sum[row][1] = _mm512_dpbf16_ps(sum[row][1], two, other);
+      }
+    }
+#pragma GCC unroll 8
+  for (int row = 0; row < 8; row++) {
+    _mm512_store_ps(to + row * stride, sum[row][0]);
+    _mm512_store_ps(to + row * stride + 16, sum[row][1]);
+  }
+}
+
+// The same for so many rows, to a multiple of eight.
+ALWAYS void multiply_numbers(const number *left, int64_t left_stride, int64_t n, const uint8_t *right, int64_t apart,
+                             int64_t step, float *to, int64_t stride, int64_t rows) {
+  for (int64_t row = 0; row < rows; row += 8)
+    multiply_eight(left + row * left_stride, left_stride, n, right, apart, step, to + row * stride, stride);
+}
+
+#endif
+
 ALWAYS void attend(const struct head *head, const struct mixed *to, uint8_t *scratch) {
-  const int64_t padded = up_to(head->tokens, 32);
+  const int64_t padded = up_to(head->tokens, 32), parts = head->size / 32;
   uint8_t *keys = scratch, *values = keys + padded * head->size * 2;
-  float *scores = (float *)(values + padded * head->size * 2), divided[16], result[16 * 32] ALIGNED;
-  number *shares = (number *)(scores + 16 * padded);
+  float *scores = (float *)(values + padded * head->size * 2), divided[TOGETHER], result[TOGETHER * 32] ALIGNED;
+  number *shares = (number *)(scores + TOGETHER * padded);
   // The dimensions in order again.
   const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
   pack_keys(head, keys);
   pack_values(head, values);
-  for (int64_t first = 0; first < head->asked; first += 16) {
-    const int64_t rows = head->asked - first < 16 ? head->asked - first : 16;
-    score(head, head->queries + first * head->stride, keys, scores, padded);
+  for (int64_t first = 0; first < head->asked; first += TOGETHER) {
+    const int64_t rows = head->asked - first < TOGETHER ? head->asked - first : TOGETHER;
+    const number *queries = head->queries + first * head->stride;
+    for (int64_t key = 0; key < padded; key += 32)
+      multiply_numbers(queries, head->stride, parts, keys + key / 16 * parts * TILE, parts * TILE, TILE, scores + key,
+                       padded, rows);
     for (int64_t row = 0; row < rows; row++)
       divided[row] = shares_of(scores + row * padded, head->tokens, shares + row * padded);
-    for (int64_t part = 0; part < head->size; part += 32) {
-      mix_values(head, shares, padded, values + part / 16 * TILE, result);
+    for (int64_t part = 0; part < parts; part++) {
+      multiply_numbers(shares, padded, padded / 32, values + part * 2 * TILE, TILE, parts * 2 * TILE, result, 32, rows);
       for (int64_t row = 0; row < rows; row++) {
         const __m512 one = _mm512_load_ps(result + 32 * row), other = _mm512_load_ps(result + 32 * row + 16);
-        store_mixed(to, first + row, part, _mm512_permutex2var_ps(one, low, other), divided[row]);
-        store_mixed(to, first + row, part + 16, _mm512_permutex2var_ps(one, high, other), divided[row]);
+        store_mixed(to, first + row, 32 * part, _mm512_permutex2var_ps(one, low, other), divided[row]);
+        store_mixed(to, first + row, 32 * part + 16, _mm512_permutex2var_ps(one, high, other), divided[row]);
       }
     }
   }

@@ -19,9 +19,11 @@ from typing import Any
 FILE = "kernels.so"
 _COMPILERS = ("cc", "gcc", "clang")
 _COMMON = ["-O3", "-fPIC", "-fno-math-errno", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]
+_BF16 = ("-mavx512bf16", "-DBF16")
 _PARTS = (
     ("encode.c", "vnni.o", (*_COMMON, "-mavx512vnni")),
-    ("encode.c", "amx.o", (*_COMMON, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-DAMX")),
+    ("encode.c", "bf16.o", (*_COMMON, *_BF16, "-mavx512vnni")),
+    ("encode.c", "amx.o", (*_COMMON, *_BF16, "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-DAMX")),
     ("processor.c", "processor.o", ("-O2", "-fPIC")),  # runs anywhere, so no instructions of others
 )
 

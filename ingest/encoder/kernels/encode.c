@@ -1,7 +1,8 @@
 // Token ids to unit vectors: a BERT whose products are of whole numbers, from the embedding tables to the pooled vector.
 //
-// Compiled twice, for VPDPBUSD and, with AMX defined, for TDPBUSD. Texts lie end to end, without padding; whatever is
-// done to a token is done in the same order whatever lies beside it, so a vector does not depend on the other texts.
+// Compiled three times: for VPDPBUSD with an attention in floats or, with BF16 defined, in bfloat16, and, with AMX defined
+// as well, for TDPBUSD. Texts lie end to end, without padding; whatever is done to a token is done in the same order
+// whatever lies beside it, so a vector does not depend on the other texts.
 
 #include <string.h>
 
@@ -10,8 +11,10 @@
 #include "products.h"
 #include "vectors.h"
 
-#ifdef AMX
+#if defined(AMX)
 #define NAMED(name) name##_amx
+#elif defined(BF16)
+#define NAMED(name) name##_bf16
 #else
 #define NAMED(name) name##_vnni
 #endif

@@ -15,7 +15,7 @@ from ingest.encoder.kernels.build import hash_of_sources
 FILE = Path(__file__).with_name(NAME)
 logger = logging.getLogger(__name__)
 _REMEDY = "install a C compiler, and run `python -m ingest.encoder.kernels.build`"
-_VARIANTS = {1: ("vnni", "AVX512-VNNI"), 2: ("amx", "AMX")}  # by what processor.c answers
+_VARIANTS = {1: ("vnni", "AVX512-VNNI"), 2: ("bf16", "AVX512-BF16"), 3: ("amx", "AMX")}  # by what processor.c answers
 
 
 class CProduct(ctypes.Structure):

@@ -1,4 +1,4 @@
-// What a model is to the kernels. kernels.py fills these in and must keep to their order.
+// What a model is to the kernels. packed.py fills these in and must keep to their order.
 
 #pragma once
 

@@ -34,14 +34,14 @@ static int may_use_tiles(void) {
 // What these kernels were compiled from: build.py puts it in, library.py compares it.
 const char *akin_sources(void) { return AKIN_SOURCES; }
 
-enum { EBX = 1, ECX = 2, EDX = 3 };
+enum { EAX, EBX, ECX, EDX };
 
-// 0: neither, 1: AVX-512 with VNNI, 2: AMX as well, with bfloat16.
+// 0: none, 1: AVX-512 with VNNI, 2: bfloat16 as well, 3: AMX as well.
 int akin_processor(void) {
   const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   const unsigned tiles = 1u << 22 | 1u << 24 | 1u << 25;              // AMX-BF16, AMX-TILE, AMX-INT8
   const uint64_t state = kept_state();
   if ((state & 0xe6) != 0xe6 || !has(7, 0, EBX, avx512) || !has(7, 0, ECX, 1u << 11)) return 0;
-  if ((state & 0x60000) != 0x60000 || !has(7, 0, EDX, tiles)) return 1;
-  return has(7, 1, 0, 1u << 5) && may_use_tiles() ? 2 : 1;  // AVX512-BF16 packs what the tiles read
+  if (!has(7, 1, EAX, 1u << 5)) return 1;
+  return (state & 0x60000) == 0x60000 && has(7, 0, EDX, tiles) && may_use_tiles() ? 3 : 2;
 }

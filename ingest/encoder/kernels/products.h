@@ -11,7 +11,7 @@
 enum finish { AS_FLOATS, AS_NUMBERS, AS_GELU_BYTES };
 
 // What an attention is worked out in.
-#ifdef AMX
+#ifdef BF16
 typedef uint16_t number;  // bfloat16
 ALWAYS void store_numbers(number *to, __m512 x) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x)); }
 ALWAYS void store_two(number *to, __m512 x, __m512 y) { _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(y, x)); }
