@@ -161,6 +161,13 @@ class Settings(BaseSettings):
         le=1,
         description="How the ridge grows with an item's popularity: 0 not at all, as in plain EASE, 1 in proportion.",
     )
+    taste_user_damping: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="How much less each event of a long history teaches: it is divided by the history's length to the "
+        "power of this; 0: all events teach alike.",
+    )
     taste_text_share: float = Field(
         0.1, ge=0, description="How much likeness of texts counts among what users share, in mean item popularities."
     )

@@ -48,6 +48,18 @@ def popularity(matrix: Matrix) -> Popularity:
     return Popularity(squares / mean, mean)
 
 
+def damped(matrix: Matrix, power: float) -> Matrix:
+    """The `(users, items)` matrix with long histories counting less: each row divided by `((1 + l) / (1 + m)) ^ power`.
+
+    l is the row's squared length and m the mean of these, so that the entries of a usual history stay as they are (as
+    in Park and others, Why is Normalization Necessary for Linear Recommenders?, SIGIR 2025; docs/decisions/0035).
+    """
+    lengths = np.asarray(matrix.power(2).sum(axis=1), dtype=np.float64).ravel()
+    usual = lengths.sum() / max(1, len(lengths))
+    factors = ((1.0 + lengths) / (1.0 + usual)) ** -power
+    return sparse.csr_array(sparse.diags_array(factors.astype(np.float32)) @ matrix)
+
+
 def collect(
     item_ids: Sequence[str], histories: Iterable[Sequence[Event]], present: datetime | None, settings: Settings
 ) -> Interactions:

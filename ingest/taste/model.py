@@ -12,7 +12,7 @@ from scipy import sparse
 from ingest.encoder.protocol import Vectors
 from ingest.settings import Settings
 from ingest.taste.ease import ease
-from ingest.taste.interactions import Interactions
+from ingest.taste.interactions import Interactions, damped
 from ingest.taste.keeping import Incoming, Keep
 from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.texts import Texts
@@ -81,11 +81,12 @@ def train(
     """
     if (too_few := too_few_events(interactions, settings)) is not None:
         return too_few
+    matrix = damped(interactions.matrix, settings.taste_user_damping)
     if len(interactions.item_ids) > settings.taste_dense_items:
-        incoming = cosine_neighbours(interactions.matrix, keeps=choices)
+        incoming = cosine_neighbours(matrix, keeps=choices)
     else:
         incoming = ease(
-            interactions.matrix,
+            matrix,
             texts.vectors,
             ridge=ridge_for(interactions.users, settings),
             ridge_growth=settings.taste_ridge_growth,

@@ -24,6 +24,7 @@ from serving.evaluate.validation import Changes, Ndcg, Outcome, Validation, Valu
 SEARCHED: Mapping[str, tuple[Value, ...]] = {
     "taste_ridge": (1.0, 2.0, 5.0, 10.0, 20.0),
     "taste_ridge_growth": (0.0, 0.4, 0.7, 1.0),
+    "taste_user_damping": (0.0, 0.2, 0.4),
     "taste_text_share": (0.0, 0.1, 0.5, 2.0),
     "half_life_days": (15.0, 60.0, 180.0, 1000.0),
     "taste_neighbours": (25, 50, 100, 200),

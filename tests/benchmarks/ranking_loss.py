@@ -18,10 +18,9 @@ from ingest.files import file_source
 from ingest.progress import progress_bar
 from ingest.scoring import priors, text_scores
 from ingest.settings import Settings, load_settings
-from ingest.taste.ease import ease
 from ingest.taste.interactions import collect
 from ingest.taste.keeping import Keep
-from ingest.taste.model import ridge_for
+from ingest.taste.model import train
 from ingest.taste.texts import Texts
 from ingest.weights import event_weights, liked_types, saturated
 from serving.evaluate.experiment import read_events
@@ -73,15 +72,7 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     )
     texts = Texts(text)
     unit, rarity = texts.vectors, texts.rarity
-    (trained,) = ease(
-        interactions.matrix,
-        unit,
-        ridge=ridge_for(interactions.users, settings),
-        ridge_growth=settings.taste_ridge_growth,
-        text_share=settings.taste_text_share,
-        keeps=[Keep(n)],
-    )
-    dense = trained.toarray()
+    dense = train(interactions, texts, settings, [Keep(n)])[Keep(n)].incoming.toarray()
     liked = {name for name, weight in settings.event_weights.items() if weight > 0}
     recent = priors(dict(catalogue.ledger.events.recent(weights.half_life_days, n, liked)))
     prior = np.array([recent.get(item_id, 0.0) for item_id in trial.items])

@@ -11,7 +11,7 @@ from scipy import sparse
 from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.ease import ease
-from ingest.taste.interactions import Interactions, collect
+from ingest.taste.interactions import Interactions, collect, damped
 from ingest.taste.keeping import Keep
 from ingest.taste.model import KEEPS, TooFewEvents, keeps, ridge_for, train
 from ingest.taste.neighbours import cosine_neighbours
@@ -67,6 +67,41 @@ def test_ease_is_the_closed_form_whichever_side_is_inverted(users, items, text_s
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.floats(0, 1))
+def test_long_histories_are_damped_and_usual_ones_are_not(lengths, power):
+    matrix = sparse.csr_array([[1.0] * n + [0.0] * (40 - n) for n in lengths], dtype=np.float32)
+    mean = np.mean(lengths)
+
+    found = damped(matrix, power).toarray()
+
+    assert np.array_equal(found != 0, matrix.toarray() != 0)
+    for row, n in zip(found, lengths, strict=True):
+        np.testing.assert_allclose(row[:n], ((1 + mean) / (1 + n)) ** power, rtol=1e-5)
+
+
+def test_nothing_is_damped_of_no_histories():
+    assert damped(sparse.csr_array((0, 5), dtype=np.float32), 0.2).shape == (0, 5)
+
+
+@pytest.mark.parametrize("dense_items", [20_000, 1])
+def test_what_a_long_history_holds_is_taken_for_less_alike(dense_items):
+    rng = np.random.default_rng(3)
+    matrix = (rng.random((60, 40)) < 0.1).astype(np.float32)
+    matrix[0, 2:] = 1.0  # one user has met nearly everything
+    matrix[1:30, :2] = 1.0
+    interactions = Interactions(item_ids=tuple(map(str, range(40))), matrix=sparse.csr_array(matrix), events=500)
+    texts = Texts(np.zeros((40, 0), np.float32))
+    undamped = Settings(taste_dense_items=dense_items, taste_least_users=1, taste_user_damping=0)
+    damping = undamped.model_copy(update={"taste_user_damping": 0.4})
+
+    alike, less_alike = (
+        train(interactions, texts, each, [Keep(40)])[Keep(40)].incoming.toarray()[2:, 2:].clip(0).sum()
+        for each in (undamped, damping)
+    )
+
+    assert less_alike < alike
+
+
 def test_a_training_may_choose_which_weights_it_keeps_unless_told_or_too_large():
     assert keeps(20_000, Settings()) == KEEPS
     assert keeps(20_001, Settings()) == KEEPS[:1]
@@ -93,7 +128,8 @@ def test_a_training_fits_weights_with_the_ridge_for_its_users(users):
 
     trained = train(interactions, texts, plain, [Keep(30)])
 
-    expected = all_of(matrix, texts.vectors, ridge=ridge_for(users, plain), ridge_growth=plain.taste_ridge_growth)
+    taught = damped(matrix, plain.taste_user_damping)
+    expected = all_of(taught, texts.vectors, ridge=ridge_for(users, plain), ridge_growth=plain.taste_ridge_growth)
     np.testing.assert_array_equal(trained[Keep(30)].incoming.toarray(), expected)
 
 
@@ -166,7 +202,8 @@ def test_the_catalogue_decides_how_weights_are_trained():
     small = train(interactions, Texts(text), SETTINGS, [Keep(50)])[Keep(50)]
     large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}), KEEPS)
     assert small.incoming.nnz == 6 * 5
-    for found, expected in zip(large.values(), cosine_neighbours(interactions.matrix, keeps=KEEPS), strict=True):
+    taught = damped(interactions.matrix, SETTINGS.taste_user_damping)
+    for found, expected in zip(large.values(), cosine_neighbours(taught, keeps=KEEPS), strict=True):
         np.testing.assert_array_equal(found.incoming.toarray(), expected.toarray())
 
 
