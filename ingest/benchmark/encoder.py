@@ -6,6 +6,7 @@ First one process with an engine's own threads, then one one-thread process pinn
 import json
 import os
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ingest.encoder.artifact import Fidelity
 from ingest.encoder.fidelity import compare_vectors
 
 FIDELITY_TEXTS = 1_500  # a set, more than are timed
+PAUSE_SECONDS = 0.3  # before each turn: threads of the engine before may still spin, waiting for work
 MODES: Mapping[Device, tuple[str, ...]] = {"cpu": ("one process", "one process per core"), "cuda": ("one process",)}
 
 
@@ -144,6 +146,7 @@ def _run_mode(
 
 
 def _together(processes: Sequence[EngineProcess], texts: Path, one_in: int = 1) -> list[Run]:
+    time.sleep(PAUSE_SECONDS)
     of = len(processes) * one_in
     for share, process in enumerate(processes):
         process.ask(texts, share, of)

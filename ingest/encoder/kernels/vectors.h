@@ -1,4 +1,4 @@
-// Sixteen floats at a time: the functions between products, and what is common to both variants.
+// Sixteen floats at a time: the functions between products, and what is common to all variants.
 
 #pragma once
 

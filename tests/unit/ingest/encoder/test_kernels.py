@@ -32,6 +32,7 @@ SHAPES = {
     "first-token": {"pooling": "cls", "hidden": 64},
     "wide-heads": {"pooling": "mean", "hidden": 128},
     "heads-of-96": {"pooling": "cls", "hidden": 192},
+    "heads-of-128": {"pooling": "mean", "hidden": 256},
 }
 SOURCES = Path(build.__file__).parent
 can_run = pytest.mark.skipif(not variants(), reason="this processor has no AVX-512 VNNI, or nothing was compiled")
