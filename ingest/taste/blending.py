@@ -52,11 +52,14 @@ def learn(
 ) -> Choice | None:
     """Hold out each user's latest events, then everybody's `since` a time where all have one, and learn from both.
 
-    The first says what somebody wants next, the second what everybody wants now. None with too few users to tell.
+    The first says what somebody wants next, the second what everybody wants now. Where no event has a time, the order
+    of a history may mean nothing, and the second is drawn by chance. None with too few users to tell.
     """
     cuts = [Cut(item_ids, present, settings)]
     if since is not None:
         cuts.append(Cut(item_ids, present, settings, since=since))
+    elif present is None:
+        cuts.append(Cut(item_ids, present, settings, by_chance=True))
     samples, with_taste = [], False
     for cut in cuts:
         models = trained_on(cut, histories(), texts, settings)

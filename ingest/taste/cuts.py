@@ -1,4 +1,4 @@
-"""Holding the last of what users liked out of a training, to see afterwards what finds it.
+"""Holding some of what users liked out of a training, to see afterwards what finds it.
 
 Histories stream through a cut, so that it holds a drawn sample of users and one number per pair, never all events.
 """
@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from zlib import crc32
 
 import numpy as np
@@ -37,8 +38,9 @@ class HeldOut:
 
 
 class Cut:
-    """Holds out the last fifth of each history's liked items, or, with `since`, whatever happened from then on.
+    """Holds out the last fifth of each history's liked items.
 
+    With `by_chance` it is a drawn fifth, and with `since` whatever happened from then on.
     `present` is what time it is (`EventStore.present`), None where events have no times.
     """
 
@@ -49,11 +51,13 @@ class Cut:
         settings: Settings,
         *,
         since: datetime | None = None,
+        by_chance: bool = False,
         sample: int = SAMPLE,
     ) -> None:
         self.item_ids = tuple(item_ids)
         self.present = present if since is None else since
         self._since = since
+        self._by_chance = by_chance
         self._columns = {item_id: column for column, item_id in enumerate(item_ids)}
         self._settings = settings
         self._most = sample
@@ -91,6 +95,8 @@ class Cut:
             return rest, held if len(liked) >= _LEAST_LIKED and len(liked) > len(late) else frozenset()
         if len(liked) < _LEAST_LIKED:
             return list(history), frozenset()
+        if self._by_chance:
+            liked.sort(key=_lot)
         held = frozenset(event.item_id for event in liked[-max(1, int(len(liked) * SHARE)) :])
         return [event for event in history if event.item_id not in held], held
 
@@ -112,6 +118,11 @@ class Cut:
             if self._settings.event_weights.get(event.type, 0.0) > 0 and event.item_id in self._columns:
                 self._met.append(self._columns[event.item_id])
                 self._times.append(-np.inf if event.timestamp is None else event.timestamp.timestamp())
+
+
+def _lot(event: Event) -> bytes:
+    """As good as drawn, and the same at every training. A checksum would not do: of alike ids it is nearly alike."""
+    return blake2b(f"{event.user_id}\0{event.item_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def _ages(times: Scores) -> Scores:

@@ -8,7 +8,7 @@ import pytest
 from ingest.events import Event
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from ingest.taste.blending import better, learn, learn_blend
+from ingest.taste.blending import better, learn, learn_blend, told, trained_on
 from ingest.taste.cuts import SAMPLE, Cut
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
@@ -169,6 +169,43 @@ def test_a_cut_in_time_holds_out_what_came_later_and_was_not_known_before():
     late = Cut(ITEMS, None, Settings(), since=START)
     list(late.training(daily))
     assert not late.users
+
+
+def test_a_cut_by_chance_holds_out_as_many_whatever_the_order_and_others_for_everybody():
+    histories = [history(f"u{n}", range(10)) for n in range(60)]
+    forwards, backwards = (Cut(ITEMS, None, Settings(), by_chance=True) for _ in range(2))
+    kept = list(forwards.training(histories))
+    list(backwards.training([given[::-1] for given in histories]))
+
+    assert {len(rest) for rest in kept} == {8}
+    assert all([event.item_id for event in rest] == sorted(event.item_id for event in rest) for rest in kept)
+    assert [held.liked for held in forwards.users] == [held.liked for held in backwards.users]
+    often = np.bincount([int(item_id[1:]) for held in forwards.users for item_id in held.liked], minlength=10)
+    assert often.min() > 0
+    assert often.max() < 30
+
+
+def test_what_the_order_of_histories_without_times_says_is_held_against_chance():
+    """A file whose histories end with what is popular asks for popularity; what else people like, taste finds."""
+    rng = np.random.default_rng(4)
+    popular = np.arange(45, 60)
+    casual = [history(f"c{n}", rng.choice(popular, 4, replace=False)) for n in range(300)]
+    fond = [
+        history(
+            f"f{n}", [*rng.choice(np.arange(15), 8, replace=False) + n % 3 * 15, *rng.choice(popular, 2, replace=False)]
+        )
+        for n in range(300)
+    ]
+    settings, texts = Settings(taste_least_users=2), Texts(np.zeros((len(ITEMS), 0), np.float32))
+
+    def prior_by(*cuts):
+        models = [trained_on(cut, [*casual, *fond], texts, settings) for cut in cuts]
+        samples = [told(Judge(cut, texts, settings), model, settings) for cut, model in zip(cuts, models, strict=True)]
+        return learn_blend(samples, settings, with_taste=True).weights.prior
+
+    by_order, by_chance = prior_by(Cut(ITEMS, None, settings)), prior_by(Cut(ITEMS, None, settings, by_chance=True))
+
+    assert by_chance < learned([*casual, *fond]).prior < by_order
 
 
 def test_the_sample_is_bounded_and_the_same_whatever_the_order():
