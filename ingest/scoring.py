@@ -19,12 +19,14 @@ class BlendWeights:
     """What text and recent popularity count: beside the taste score, and in `interests` beside the text score.
 
     Popularity is recent by `half_life_days`: an event counts half so many days before the present (`present_time`).
+    `fading` is how quickly the history of a user fades (`ingest.weights.profile_weights`).
     """
 
     text: float = 0.04
     prior: float = 0.0
     interests_prior: float = 0.0
     half_life_days: float = 14.0
+    fading: float = 0.0
 
     def under(self, settings: Settings) -> "BlendWeights":
         """The same with what the settings fix in the place of what was learned."""
@@ -33,13 +35,20 @@ class BlendWeights:
             "prior": settings.blend_prior,
             "interests_prior": settings.interests_prior,
             "half_life_days": settings.prior_half_life_days,
+            "fading": settings.history_fading,
         }
         return replace(self, **{name: value for name, value in fixed.items() if value is not None})
 
 
 def all_fixed(settings: Settings) -> bool:
     """Whether the settings say what everything counts, so that there is nothing to learn of it."""
-    said = (settings.blend_text, settings.blend_prior, settings.interests_prior, settings.prior_half_life_days)
+    said = (
+        settings.blend_text,
+        settings.blend_prior,
+        settings.interests_prior,
+        settings.prior_half_life_days,
+        settings.history_fading,
+    )
     return None not in said
 
 

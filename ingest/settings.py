@@ -114,6 +114,13 @@ class Settings(BaseSettings):
         default_factory=dict, description="The usual dwell time by event type; default: the median, learned as well."
     )
     half_life_days: float = Field(180.0, gt=0, description="After this many days an event counts half.")
+    history_fading: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="How quickly a history fades: an event after which n other items were met counts "
+        "1 / (1 + n times this) in a profile; 0: all alike; default: learned with the taste.",
+    )
     history_limit: int = Field(500, ge=1, le=1000, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(
         90.0,

@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from statistics import median
 
 from ingest.events import Event
@@ -35,6 +36,31 @@ def event_weights(events: Sequence[Event], settings: Settings, *, present: datet
         weights.get(event.type, 0.0) * rating * amount * 0.5 ** (age / half_life)
         for event, rating, amount, age in zip(events, ratings, amounts, ages, strict=True)
     ]
+
+
+def profile_weights(newest_first: Sequence[Event], settings: Settings) -> list[float]:
+    """What each event of a history, given newest first, counts in its user's profile: `event_weights`, faded.
+
+    What somebody does next is told by what they did last more than by what they did before. An event after which n
+    other items were met, however long ago that was, counts `1 / (1 + history_fading n)`. Events of one time are met
+    together, and without times as they are given.
+    """
+    fading = settings.history_fading or 0.0
+    weights = event_weights(newest_first, settings)
+    if not fading:
+        return weights
+    return [weight / (1.0 + fading * n) for weight, n in zip(weights, _met_since(newest_first), strict=True)]
+
+
+def _met_since(newest_first: Sequence[Event]) -> list[int]:
+    """How many other items were met after each event."""
+    met: set[str] = set()
+    counts = []
+    for _, group in groupby(enumerate(newest_first), key=lambda pair: pair[1].timestamp or pair[0]):
+        together = [event.item_id for _, event in group]
+        counts += [len(met) - (item_id in met) for item_id in together]
+        met.update(together)
+    return counts
 
 
 def liked_types(settings: Settings) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Reads a history that a request brings along; nothing of it is stored."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from ingest.errors import InvalidInputError
@@ -9,6 +10,7 @@ from ingest.settings import Settings
 
 PREFERRED_TYPE = "like"
 _KEYS = {"item_id", "type", "value", "timestamp"}
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
 def parse_inline_history(history: Sequence[Any], settings: Settings) -> tuple[Event, ...]:
@@ -20,6 +22,11 @@ def parse_inline_history(history: Sequence[Any], settings: Settings) -> tuple[Ev
         detail = f"a history may have at most {settings.history_limit} entries"
         raise InvalidInputError("history_too_long", detail, "history")
     return tuple(_parse_entry(entry, position, settings) for position, entry in enumerate(history))
+
+
+def newest_first(events: Sequence[Event]) -> list[Event]:
+    """In the order of stored histories: by time, what has none being the oldest; of one time the last given first."""
+    return sorted(events, key=lambda event: event.timestamp or _ALWAYS)[::-1]
 
 
 def _parse_entry(entry: Any, position: int, settings: Settings) -> Event:

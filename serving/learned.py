@@ -31,7 +31,7 @@ class Learned:
         return self._weights
 
     def settings(self) -> Settings:
-        """The settings with what is usual in the catalogue; the same object until that changes."""
+        """The settings with what is usual in the catalogue and how histories fade; the same until that changes."""
         self._refresh()
         return self._settings
 
@@ -49,6 +49,7 @@ class Learned:
             return
         self._weights = self._ledger.learned.blend().under(self._given)
         found = self._ledger.learned.usual().under(self._given)
+        found = found.model_copy(update={"history_fading": self._weights.fading})
         if found != self._settings:
             self._settings = found
         self._fresh_until = self._clock() + self._seconds

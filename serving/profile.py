@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ingest.index.protocol import SparseVector, Vector
 from ingest.settings import Settings
 from ingest.store.records import HistoryEntry
-from ingest.weights import event_weights, saturated
+from ingest.weights import profile_weights, saturated
 from serving.interests import anchors
 
 _LEAST_NORM = 1e-9  # below this the likes and dislikes cancel, and the direction would be rounding noise
@@ -75,8 +75,8 @@ class TasteProfile:
 
 
 def weigh(history: Sequence[HistoryEntry], settings: Settings) -> list[Weighed]:
-    """Give each event of one user's history its weight by `ingest.weights.event_weights`; negative pushes away."""
-    return list(zip(history, event_weights([entry.event for entry in history], settings), strict=True))
+    """Give each event of one user's history, newest first, its weight by `profile_weights`; negative pushes away."""
+    return list(zip(history, profile_weights([entry.event for entry in history], settings), strict=True))
 
 
 def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> Profile | None:

@@ -12,6 +12,7 @@ from ingest.store.ledger import Ledger
 from ingest.store.records import HistoryEntry
 from serving.answers import ProfileInfo
 from serving.erased import Erased
+from serving.inline_history import newest_first
 from serving.learned import Learned
 from serving.live import View
 from serving.profile import Profile, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
@@ -137,7 +138,7 @@ class Tastes:
 
     def of_events(self, view: View, events: Sequence[Event], *, with_sparse: bool = False) -> Taste:
         """The taste of events that are not in the ledger; those on unknown items are counted and ignored."""
-        history = [HistoryEntry(event=event, version=None) for event in events]
+        history = [HistoryEntry(event=event, version=None) for event in newest_first(events)]
         item_ids = tuple(dict.fromkeys(event.item_id for event in events))
         vectors = view.collection.vectors(item_ids)
         weighed = weigh(history, self.learned.settings())

@@ -12,23 +12,22 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingest.events import Event
 from ingest.scoring import BlendWeights, Scores
 from ingest.settings import Settings
+from ingest.taste.choosing import FAIRLY_SURE, LEAST_SAMPLE, SURE, surely_best
 from ingest.taste.cuts import Cut
+from ingest.taste.fading import best_fading, gains_by_fading
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel, keeps, train
+from ingest.taste.order import is_of_the_file
 from ingest.taste.texts import Texts
 
 TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 PRIOR_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-LEAST_SAMPLE = 50
-SURE = 2.0  # standard errors: the best of many pairs is better than the present one by luck, too
-_FAIRLY_SURE = 1.0  # of which weights are kept: no choice is safer than another, but changing it rewrites them all
 
 Score = Callable[[Parts, BlendWeights], Scores]
 Sample = Mapping[Keep, Sequence[Parts]]  # what a cut's users are told, by which weights of an item are kept
@@ -60,12 +59,31 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, since=since))
     elif present is None:
         cuts.append(Cut(item_ids, present, settings, by_chance=True))
-    samples, with_taste = [], False
-    for cut in cuts:
-        models = trained_on(cut, histories(), texts, settings)
-        with_taste |= models is not None
-        samples.append(told(Judge(cut, texts, settings), models, settings))
-    return learn_blend(samples, settings, with_taste=with_taste)
+    trained = [(cut, trained_on(cut, histories(), texts, settings)) for cut in cuts]
+    settings = fixed_fading(trained, settings)
+    samples = [told(Judge(cut, texts, settings), models, settings) for cut, models in trained]
+    return learn_blend(samples, settings, with_taste=any(models is not None for _, models in trained))
+
+
+def fixed_fading(
+    trained: Sequence[tuple[Cut, Mapping[Keep, TasteModel] | None]], settings: Settings, step: int = 1
+) -> Settings:
+    """The settings with how quickly histories fade: as they say, or as is best for what the cuts hold out.
+
+    It is learned with the first of what may be kept, from every `step`th user. What is drawn by chance says nothing of
+    it, and neither does what is last in an order that is not of time.
+    """
+    if settings.history_fading is not None:
+        return settings
+    first = keeps(trained[0][0].items, settings)[0]
+    gains = [
+        gains_by_fading(cut.users[::step], cut.columns, models[first].incoming, settings)
+        for cut, models in trained
+        if models is not None
+        and not cut.by_chance
+        and not (cut.present is None and is_of_the_file(cut.met(), cut.items))
+    ]
+    return settings.model_copy(update={"history_fading": best_fading(gains)})
 
 
 def trained_on(
@@ -96,7 +114,8 @@ def learn_blend(samples: Sequence[Sample], settings: Settings, *, with_taste: bo
     choices = [keep for keep in samples[0] if all(keep in sample for sample in samples)]
     weights = _weights([sample[choices[0]] for sample in samples], settings, with_taste=with_taste)
     gains = [np.transpose([_gains(sample[k], weights) for k in choices]) for sample in samples]
-    best = surely_best(gains, _FAIRLY_SURE)
+    # No choice is safer than another, but another one rewrites all weights.
+    best = surely_best(gains, FAIRLY_SURE)
     if best > 0:
         weights = _weights([sample[choices[best]] for sample in samples], settings, with_taste=with_taste)
     return Choice(weights, choices[best])
@@ -157,23 +176,3 @@ def better(
         for sample in samples
     ]
     return tried[surely_best(gains, SURE)]
-
-
-def surely_best(cuts: Sequence[NDArray[np.float64]], errors: float) -> int:
-    """Which column of each cut's `(users, choices)` gains is best of those that surely beat the first; else 0.
-
-    Surely is by more than so many standard errors. Best is the harmonic mean over the cuts: what answers one question
-    well and the other badly is not chosen for it.
-    """
-    choices = cuts[0].shape[1]
-    means, ahead, variance = [], np.zeros(choices), np.zeros(choices)
-    for gains in cuts:
-        # In units of the best mean, so that the cut that is harder to guess counts as much as the other.
-        scaled = gains / max(float(gains.mean(axis=0).max()), 1e-12)
-        means.append(scaled.mean(axis=0))
-        more = scaled - scaled[:, :1]
-        ahead += more.mean(axis=0) / len(cuts)
-        variance += more.var(axis=0, ddof=1) / len(more) / len(cuts) ** 2
-    sure = ahead > errors * np.sqrt(variance)
-    sure[0] = True
-    return int(np.argmin(np.where(sure, np.sum(1.0 / np.maximum(means, 1e-12), axis=0), np.inf)))

@@ -1,6 +1,6 @@
 """Holding some of what users liked out of a training, to see afterwards what finds it.
 
-Histories stream through a cut, so that it holds a drawn sample of users and one number per pair, never all events.
+Histories stream through a cut, so that it holds a drawn sample of users and numbers for each event, never all events.
 """
 
 import heapq
@@ -12,6 +12,7 @@ from hashlib import blake2b
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.events import Event
 from ingest.scoring import Scores, popularity, present_rank, present_time
@@ -57,12 +58,12 @@ class Cut:
         self.item_ids = tuple(item_ids)
         self.present = present if since is None else since
         self._since = since
-        self._by_chance = by_chance
-        self._columns = {item_id: column for column, item_id in enumerate(item_ids)}
+        self.by_chance = by_chance
+        self.columns = {item_id: column for column, item_id in enumerate(item_ids)}
         self._settings = settings
         self._most = sample
         self._sample: list[tuple[int, str, HeldOut]] = []
-        self._met, self._times = array("i"), array("d")
+        self._met, self._times, self._ends = array("i"), array("d"), array("q")
 
     def training(self, histories: Iterable[Sequence[Event]]) -> Iterator[list[Event]]:
         """The histories without what is held out."""
@@ -74,9 +75,19 @@ class Cut:
             yield rest
 
     @property
+    def items(self) -> int:
+        """How many items there are."""
+        return len(self.columns)
+
+    @property
     def users(self) -> list[HeldOut]:
-        """The drawn users, in a fixed order."""
-        return [held for *_, held in sorted(self._sample, reverse=True)]
+        """The drawn users of whose history a known item is left, in a fixed order."""
+        drawn = (held for *_, held in sorted(self._sample, reverse=True))
+        return [held for held in drawn if any(event.item_id in self.columns for event in held.rest)]
+
+    def met(self) -> list[NDArray[np.int32]]:
+        """The columns of what each history speaks for, in its order, without what is held out."""
+        return np.split(np.asarray(self._met, np.int32), np.asarray(self._ends[:-1], np.int64))
 
     def priors(self, half_life_days: float) -> Scores:
         """Recent popularity of each item over what is not held out, `(items,)` in 0..1."""
@@ -86,7 +97,7 @@ class Cut:
 
     def _split(self, history: Sequence[Event]) -> tuple[list[Event], frozenset[str]]:
         weighed = zip(history, event_weights(history, self._settings), strict=True)
-        liked = [event for event, weight in weighed if weight > 0 and event.item_id in self._columns]
+        liked = [event for event, weight in weighed if weight > 0 and event.item_id in self.columns]
         if self._since is not None:
             rest = [event for event in history if event.timestamp is None or event.timestamp < self._since]
             known = {event.item_id for event in rest}
@@ -95,7 +106,7 @@ class Cut:
             return rest, held if len(liked) >= _LEAST_LIKED and len(liked) > len(late) else frozenset()
         if len(liked) < _LEAST_LIKED:
             return list(history), frozenset()
-        if self._by_chance:
+        if self.by_chance:
             liked.sort(key=_lot)
         held = frozenset(event.item_id for event in liked[-max(1, int(len(liked) * SHARE)) :])
         return [event for event in history if event.item_id not in held], held
@@ -115,9 +126,10 @@ class Cut:
 
     def _count(self, events: Sequence[Event]) -> None:
         for event in events:
-            if self._settings.event_weights.get(event.type, 0.0) > 0 and event.item_id in self._columns:
-                self._met.append(self._columns[event.item_id])
+            if self._settings.event_weights.get(event.type, 0.0) > 0 and event.item_id in self.columns:
+                self._met.append(self.columns[event.item_id])
                 self._times.append(-np.inf if event.timestamp is None else event.timestamp.timestamp())
+        self._ends.append(len(self._met))
 
 
 def _lot(event: Event) -> bytes:

@@ -13,14 +13,14 @@ from ingest.taste.cuts import Cut, HeldOut
 from ingest.taste.keeping import Incoming
 from ingest.taste.model import TasteModel
 from ingest.taste.texts import Texts
-from ingest.weights import event_weights, saturated
+from ingest.weights import profile_weights, saturated
 
 HALF_LIVES = (0.25, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)  # days
 CUTOFF = 10
 _DISCOUNTS = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
 _POOL = 60  # the best by each part are ranked by the whole score: the ten best of all are nearly always among them
 
-_Weighed = list[tuple[int, float]]  # columns of a history's items, and the weights of the events
+Weighed = list[tuple[int, float]]  # columns of a history's items, and the weights of the events
 _Text = NDArray[np.float32]
 
 
@@ -35,35 +35,39 @@ class Parts:
     sought: int  # how many relevant items there are, candidates or not
 
     def gains(self, scores: Scores) -> Scores:
-        """NDCG@10 (Järvelin and Kekäläinen 2002) by each row of `(n, candidates)` scores: `(n,)`."""
-        k = min(CUTOFF, scores.shape[1])
-        if not k:
-            return np.zeros(len(scores))
-        first = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, first, axis=1), axis=1, kind="stable")
-        hits = self.relevant[np.take_along_axis(first, order, axis=1)]
-        return np.asarray(hits @ _DISCOUNTS[:k] / _DISCOUNTS[: min(CUTOFF, self.sought)].sum())
+        """NDCG@10 by each row of `(n, candidates)` scores: `(n,)`."""
+        return gains_of(scores, self.relevant, self.sought)
 
     def prior(self, half_life_days: float) -> Scores:
         """Recent popularity by that half-life, or by the only one where events have no times."""
         return self.priors[half_life_days] if len(self.priors) > 1 else next(iter(self.priors.values()))
 
 
+def gains_of(scores: Scores, relevant: NDArray[np.bool_], sought: int) -> Scores:
+    """NDCG@10 (Järvelin and Kekäläinen 2002) by each row of `(n, candidates)` scores: `(n,)`."""
+    k = min(CUTOFF, scores.shape[1])
+    if not k:
+        return np.zeros(len(scores))
+    first = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(scores, first, axis=1), axis=1, kind="stable")
+    hits = relevant[np.take_along_axis(first, order, axis=1)]
+    return np.asarray(hits @ _DISCOUNTS[:k] / _DISCOUNTS[: min(CUTOFF, sought)].sum())
+
+
 class Judge:
     """Asks the drawn users of a cut; what does not depend on the trained weights is computed once.
 
-    `texts` are in the order of the cut's items. Users without a known event in what is left are passed over. Memory: 4
-    bytes for each user and item, where items have texts.
+    `texts` are in the order of the cut's items. Memory: 4 bytes for each user and item, where items have texts.
     """
 
     def __init__(self, cut: Cut, texts: Texts, settings: Settings) -> None:
-        self._columns = {item_id: column for column, item_id in enumerate(cut.item_ids)}
+        self._columns = cut.columns
         searched = cut.present is not None and settings.prior_half_life_days is None
         lives = HALF_LIVES if searched else (BlendWeights().under(settings).half_life_days,)
         self._priors = {life: cut.priors(life) for life in lives}
-        self._popular = np.unique(np.concatenate([_top(values, [], 2 * _POOL) for values in self._priors.values()]))
-        asked = [(held, self._weighed(held, settings)) for held in cut.users]
-        self._asked = [(held, weighed, _text(texts, weighed)) for held, weighed in asked if weighed]
+        self._popular = np.unique(np.concatenate([top(values, [], 2 * _POOL) for values in self._priors.values()]))
+        asked = [(held, weighed_items(held, cut.columns, settings)) for held in cut.users]
+        self._asked = [(held, weighed, _text(texts, weighed)) for held, weighed in asked]
 
     @property
     def items(self) -> int:
@@ -75,17 +79,13 @@ class Judge:
         incoming = None if model is None else model.incoming
         return [self._parts(held, weighed, text, incoming) for held, weighed, text in self._asked]
 
-    def _weighed(self, held: HeldOut, settings: Settings) -> _Weighed:
-        weights = zip(held.rest, event_weights(held.rest, settings), strict=True)
-        return [(self._columns[event.item_id], weight) for event, weight in weights if event.item_id in self._columns]
-
-    def _parts(self, held: HeldOut, weighed: _Weighed, text: _Text | None, incoming: "Incoming | None") -> Parts:
+    def _parts(self, held: HeldOut, weighed: Weighed, text: _Text | None, incoming: "Incoming | None") -> Parts:
         n = len(self._columns)
-        seen = [self._columns[item_id] for item_id in held.seen if item_id in self._columns]
-        taste = np.zeros(n) if incoming is None else incoming @ _query(weighed, n)
+        seen = seen_columns(held, self._columns)
+        taste = np.zeros(n) if incoming is None else incoming @ taste_query(weighed, n)
         texts = np.zeros(n, np.float32) if text is None else text
         popular = np.setdiff1d(self._popular, seen)
-        pool = np.unique(np.concatenate([_top(taste, seen), _top(texts, seen), popular]))
+        pool = np.unique(np.concatenate([top(taste, seen), top(texts, seen), popular]))
         return Parts(
             taste=taste[pool],
             text=texts[pool].astype(np.float64),
@@ -95,7 +95,19 @@ class Judge:
         )
 
 
-def _text(texts: Texts, weighed: _Weighed) -> _Text | None:
+def seen_columns(held: HeldOut, columns: Mapping[str, int]) -> list[int]:
+    """What is not to be ranked."""
+    return [columns[item_id] for item_id in held.seen if item_id in columns]
+
+
+def weighed_items(held: HeldOut, columns: Mapping[str, int], settings: Settings) -> Weighed:
+    """What each event that is left of a history counts in the profile."""
+    newest_first = held.rest[::-1]
+    weights = zip(newest_first, profile_weights(newest_first, settings), strict=True)
+    return [(columns[event.item_id], weight) for event, weight in weights if event.item_id in columns]
+
+
+def _text(texts: Texts, weighed: Weighed) -> _Text | None:
     known = [(column, weight) for column, weight in weighed if weight and texts.vectors[column].any()]
     if not known:
         return None
@@ -103,7 +115,8 @@ def _text(texts: Texts, weighed: _Weighed) -> _Text | None:
     return texts.rarity * text_scores(texts.vectors, history, np.array([weight for _, weight in known]))
 
 
-def _query(weighed: _Weighed, n: int) -> Scores:
+def taste_query(weighed: Weighed, n: int) -> Scores:
+    """The same as a query of taste, `(n,)` of length one."""
     totals: defaultdict[int, float] = defaultdict(float)
     for column, weight in weighed:
         totals[column] += saturated(weight)
@@ -113,7 +126,8 @@ def _query(weighed: _Weighed, n: int) -> Scores:
     return np.asarray(query / max(float(np.linalg.norm(query)), 1e-12))
 
 
-def _top(scores: NDArray[np.floating], seen: Sequence[int], most: int = _POOL) -> NDArray[np.intp]:
+def top(scores: NDArray[np.floating], seen: Sequence[int], most: int = _POOL) -> NDArray[np.intp]:
+    """Where the largest scores are, in any order, without what has been seen."""
     allowed = scores.astype(np.float64)
     allowed[seen] = -np.inf
     k = min(most, len(allowed))

@@ -96,7 +96,10 @@ class RecommendBody(_Body):
 class InlineRecommendBody(RecommendBody):
     """Recommendations for a history that is sent along and not stored."""
 
-    history: list[Any] = Field(json_schema_extra={"items": {"$ref": "#/components/schemas/InlineEvent"}})
+    history: list[Any] = Field(
+        description="By time where entries have one, else the last is the newest.",
+        json_schema_extra={"items": {"$ref": "#/components/schemas/InlineEvent"}},
+    )
 
 
 class SimilarBody(_Body):

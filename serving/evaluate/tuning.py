@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ingest.settings import Settings
-from ingest.taste.blending import SURE
+from ingest.taste.choosing import SURE
 from serving.evaluate.metrics import Floats, bootstrap
 from serving.evaluate.progress import Bars
 from serving.evaluate.report import Estimate
@@ -203,6 +203,11 @@ def _as_settings(changes: Changes, outcome: Outcome) -> dict[str, Value]:
     """The changes, and what was chosen with them; what is of a blend only where there was one to be judged."""
     keep = outcome.choice.keep
     found = {**asdict(outcome.choice.weights), "taste_neighbours": keep.k, "taste_kept": keep.rule}
-    names = {"text": "blend_text", "prior": "blend_prior", "half_life_days": "prior_half_life_days"}
+    names = {
+        "text": "blend_text",
+        "prior": "blend_prior",
+        "half_life_days": "prior_half_life_days",
+        "fading": "history_fading",
+    }
     unknown = ("text", "prior", "taste_neighbours", "taste_kept") if outcome.models is None else ()
     return {**changes, **{names.get(name, name): value for name, value in found.items() if name not in unknown}}

@@ -15,7 +15,7 @@ from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
-from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, told, trained_on
+from ingest.taste.blending import Choice, blended, by_interests, fixed_fading, learn, learn_blend, told, trained_on
 from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
@@ -67,7 +67,8 @@ class Validation:
         self._texts = lru_cache(maxsize=2)(lambda template: Texts(vectors(template)))
         self._present = _present(split.train, settings)
         self._since = _since(split.train) if split.kind == "global" else None
-        self._kept: dict[tuple[float, int, str], tuple[Cut, Judge]] = {}
+        self._fading = settings.history_fading
+        self._kept: dict[tuple[float, int, float, str], tuple[Cut, Judge]] = {}
 
     @property
     def users(self) -> int:
@@ -88,8 +89,13 @@ class Validation:
     def choose(self, changes: Changes) -> Outcome:
         """What the half that chooses says to these changes, with the weights that are best with them there."""
         settings = self._changed(changes)
+        cut = self._cut_anew(settings)
+        models = trained_on(cut, self.histories.values(), self._texts(settings.text_template), settings)
+        if self._fading is None:
+            # By the half that chooses, and by its present settings: for each others all texts would be read again.
+            self._fading = fixed_fading([(cut, models)], settings, step=2).history_fading
+        settings = settings.model_copy(update={"history_fading": self._fading})
         _, judge = self._cut(settings)
-        models = self._trained(settings)
         choosing = {keep: parts[::2] for keep, parts in told(judge, models, settings).items()}
         choice = learn_blend([choosing], settings, with_taste=models is not None) or self._unlearned(settings)
         ndcg = _ndcg(choosing[choice.keep], choice.weights, with_taste=models is not None)
@@ -99,7 +105,7 @@ class Validation:
         """What the other half says to the chosen weights, or to those that a training with these changes learns."""
         settings = self._changed(changes)
         choice = self._as_a_training_learns(settings) if as_trained else outcome.choice
-        _, judge = self._cut(settings)
+        _, judge = self._cut(settings.model_copy(update={"history_fading": choice.weights.fading}))
         model = outcome.models[choice.keep] if outcome.models else None
         return _ndcg(judge.parts(model)[1::2], choice.weights, with_taste=model is not None)
 
@@ -118,12 +124,8 @@ class Validation:
     def _unlearned(self, settings: Settings) -> Choice:
         return Choice(BlendWeights().under(settings), keeps(len(self._item_ids), settings)[0])
 
-    def _trained(self, settings: Settings) -> Models | None:
-        texts = self._texts(settings.text_template)
-        return trained_on(self._cut_anew(settings), self.histories.values(), texts, settings)
-
     def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
-        key = (settings.half_life_days, settings.history_limit, settings.text_template)
+        key = (settings.half_life_days, settings.history_limit, settings.history_fading or 0.0, settings.text_template)
         if key not in self._kept:
             cut = self._cut_anew(settings)
             for _ in cut.training(self.histories.values()):

@@ -40,12 +40,14 @@ def test_text_scores_are_the_sums_of_the_parts():
 
 
 def test_what_the_settings_say_wins_over_what_was_learned():
-    learned = BlendWeights(text=0.2, prior=0.3, interests_prior=0.4, half_life_days=7)
+    learned = BlendWeights(text=0.2, prior=0.3, interests_prior=0.4, half_life_days=7, fading=0.1)
     assert learned.under(Settings()) == learned
-    fixed = Settings(blend_prior=0.0, prior_half_life_days=3)
-    assert learned.under(fixed) == BlendWeights(text=0.2, prior=0.0, interests_prior=0.4, half_life_days=3)
+    fixed = Settings(blend_prior=0.0, prior_half_life_days=3, history_fading=0.0)
+    assert learned.under(fixed) == BlendWeights(text=0.2, prior=0.0, interests_prior=0.4, half_life_days=3, fading=0.0)
     assert not all_fixed(fixed)
-    assert all_fixed(Settings(blend_text=0, blend_prior=0, interests_prior=0, prior_half_life_days=1))
+    others = {"blend_text": 0, "blend_prior": 0, "interests_prior": 0, "prior_half_life_days": 1}
+    assert not all_fixed(Settings(**others))
+    assert all_fixed(Settings(**others, history_fading=0))
 
 
 def told(times):

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from ingest.events import Event
 from ingest.settings import Settings
-from ingest.weights import Usual, event_weights, usual
+from ingest.weights import Usual, event_weights, profile_weights, usual
 
 
 def event(n, type_="purchase", *, value=None, dwell_ms=None):
@@ -62,3 +62,41 @@ def test_an_amount_never_turns_or_blows_up_a_weight(value, ordinary, effect):
     settings = Settings(usual_values={"purchase": ordinary}, value_effect=effect)
     (weight,) = event_weights([event(1, value=value)], settings)
     assert 1 - effect <= weight <= 1 + effect + 1e-9
+
+
+def met(*items, times=None):
+    """A history, newest first."""
+    times = times or [None] * len(items)
+    pairs = enumerate(zip(items, times, strict=True))
+    return [Event(event_id=f"e{n}", user_id="ann", item_id=item, type="like", timestamp=at) for n, (item, at) in pairs]
+
+
+def test_a_history_fades_by_how_many_other_items_were_met_since():
+    settings = Settings(history_fading=0.5)
+    assert profile_weights(met("d", "c", "b", "a"), settings) == pytest.approx([1, 1 / 1.5, 1 / 2, 1 / 2.5])
+    # Who comes back to an item ten times has met no more items than who came once.
+    assert profile_weights(met("b", "b", "b", "a"), settings) == pytest.approx([1, 1, 1, 1 / 1.5])
+    assert profile_weights(met("b", "a", "b"), settings) == pytest.approx([1, 1 / 1.5, 1 / 1.5])
+
+
+def test_what_happened_at_one_time_was_met_together():
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    basket = met("c", "b", "a", times=[now, now, now - timedelta(seconds=1)])
+    weights = profile_weights(basket, Settings(history_fading=0.5))
+    assert weights == pytest.approx([1, 1, 1 / 2])
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=30), st.floats(0, 10))
+def test_what_is_older_never_counts_more(items, fading):
+    weights = profile_weights(met(*items), Settings(history_fading=fading))
+    newest = {}
+    for item, weight in zip(items, weights, strict=True):
+        assert 0 < weight <= 1
+        assert weight <= newest.setdefault(item, weight)
+    firsts = list(newest.values())
+    assert firsts == sorted(firsts, reverse=True)
+
+
+def test_without_fading_all_events_of_one_time_count_alike():
+    assert profile_weights(met("c", "b", "a"), Settings()) == [1, 1, 1]
+    assert profile_weights([], Settings(history_fading=1)) == []

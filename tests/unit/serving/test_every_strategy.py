@@ -105,7 +105,7 @@ class Asked:
     catalogue=catalogues, past=pasts, asked=options, inline=st.booleans(), trained=st.booleans(), prior=st.booleans()
 )
 def test_every_page_keeps_what_was_asked(strategy, catalogue, past, asked, inline, trained, prior):
-    tuned = {"interests_prior": 0.3, "blend_prior": 0.3} if prior else {}
+    tuned = {"interests_prior": 0.3, "blend_prior": 0.3, "history_fading": 0.5} if prior else {}
     with (
         tempfile.TemporaryDirectory() as folder,
         installation(Path(folder), encoder=HashingEncoder(8), taste_least_users=1, **tuned) as akin,

@@ -21,11 +21,13 @@ def test_what_a_training_learned_counts_some_seconds_later(akin):
     assert learned.rarities() == {}
     assert learned.weights() == BlendWeights()
     akin.ledger.learned.keep_rarities({"a": 2.0})
-    akin.ledger.learned.keep_blend(BlendWeights(text=0.4))
+    akin.ledger.learned.keep_blend(BlendWeights(text=0.4, fading=0.1))
     assert learned.rarities() == {}
+    assert learned.settings().history_fading == 0
     clock.advance(6)
     assert learned.rarities() == {"a": 2.0}
-    assert learned.weights() == BlendWeights(text=0.4)
+    assert learned.weights() == BlendWeights(text=0.4, fading=0.1)
+    assert learned.settings().history_fading == 0.1
 
 
 def test_rarities_are_read_again_only_when_a_training_changed_them(akin):

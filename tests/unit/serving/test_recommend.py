@@ -1,6 +1,7 @@
 """Recommendations over a real ledger and a real index: strategies, fallbacks, exclusions, pages."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -155,6 +156,28 @@ def test_an_inline_history_answers_like_a_stored_one_and_counts_what_is_unknown(
     inline = akin.recommender.recommend(RecommendRequest(history=history))
     assert ids(inline) == ids(stored)
     assert (inline.profile.events, inline.profile.used, inline.profile.unknown) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("times", [[None] * 3, [3, 2, 1], [1, None, 2]])
+def test_where_histories_fade_what_was_met_last_counts_most_sent_along_or_stored(tmp_path, times):
+    start = datetime(2026, 5, 1, tzinfo=UTC)
+    stamps = [None if hours is None else start + timedelta(hours=hours) for hours in times]
+    order = sorted(range(3), key=lambda n: times[n] or 0)
+    with installation(tmp_path, history_fading=1.0, half_life_days=10_000) as akin:
+        akin.add_items([item(n, "poetry") for n in range(12)])
+        akin.add_events([event("ann", f"i{n}", timestamp=stamp) for n, stamp in enumerate(stamps)])
+        given = [{"item_id": f"i{n}", "timestamp": stamp} for n, stamp in enumerate(stamps)]
+        history = parse_inline_history(given, akin.settings)
+        stored, inline = (
+            akin.recommender.recommend(RecommendRequest(limit=1, explain=True, strategy="mean", **who))
+            for who in ({"user_id": "ann"}, {"history": history})
+        )
+    met_last_first = [f"i{n}" for n in reversed(order)]
+    for answer in (stored, inline):
+        shares = {reason.item_id: reason.share for reason in answer.items[0].because}
+        weights = [shares[item_id] / shares[met_last_first[0]] for item_id in met_last_first]
+        assert weights == pytest.approx([1, 1 / 2, 1 / 3], rel=0.2)
+    assert [one.score for one in inline.items] == pytest.approx([one.score for one in stored.items])
 
 
 def test_pages_never_repeat_and_end_with_the_catalogue(akin):

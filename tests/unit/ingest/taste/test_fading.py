@@ -1,0 +1,86 @@
+"""How quickly histories fade is learned from what users did last, where their order is one of time."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from ingest.events import Event
+from ingest.settings import Settings
+from ingest.taste.blending import learn
+from ingest.taste.order import agreement, is_of_the_file
+from ingest.taste.texts import Texts
+
+ITEMS = [f"i{n:03}" for n in range(120)]
+PARTS = 6  # kinds of items; a user likes one kind after another
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def wandering(users=300, seed=3):
+    """Histories of users who stay with a kind for a while, and end with another than they began with."""
+    chance = np.random.default_rng(seed)
+    for _ in range(users):
+        kinds = chance.permutation(PARTS)[:3]
+        yield [int(kind * 20 + item) for kind in kinds for item in chance.permutation(20)[:8]]
+
+
+def fading(rows, *, timed=False, **settings):
+    settings = Settings(**settings)
+    histories = [
+        [
+            Event(
+                event_id=f"{user}-{n}",
+                user_id=f"u{user}",
+                item_id=ITEMS[item],
+                type="like",
+                timestamp=START + timedelta(hours=n) if timed else None,
+            )
+            for n, item in enumerate(row)
+        ]
+        for user, row in enumerate(rows)
+    ]
+    texts = Texts(np.zeros((len(ITEMS), 0), np.float32))
+    present = START + timedelta(hours=24) if timed else None
+    found = learn(ITEMS, texts, lambda: histories, settings, present=present, since=None)
+    assert found is not None
+    return found.weights.fading
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_where_tastes_wander_what_was_met_last_counts_most(timed):
+    assert fading(wandering(), timed=timed) > 0
+
+
+def test_where_the_order_says_nothing_all_counts_alike():
+    chance = np.random.default_rng(4)
+    assert fading([chance.permutation(row).tolist() for row in wandering()]) == 0
+
+
+def test_an_order_of_the_file_is_none_of_time():
+    """What comes last is like what comes before it, but only because the file is sorted."""
+    assert fading([sorted(row) for row in wandering()]) == 0
+    assert fading([sorted(row) for row in wandering()], timed=True) > 0
+
+
+def test_what_the_settings_say_is_not_learned():
+    assert fading(wandering(), history_fading=0.0) == 0
+    assert fading(wandering(), history_fading=0.05) == 0.05
+
+
+def test_two_users_agree_on_an_order_always_by_a_file_and_half_of_the_time_by_chance():
+    rows = [np.array(row) for row in wandering()]
+    assert agreement([np.sort(row) for row in rows], len(ITEMS)) == 1
+    assert agreement([np.sort(row)[::-1] for row in rows], len(ITEMS)) == 1
+    chance = np.random.default_rng(5)
+    assert agreement([chance.permutation(row) for row in rows], len(ITEMS)) == pytest.approx(0.5, abs=0.02)
+    assert is_of_the_file([np.sort(row) for row in rows], len(ITEMS))
+    assert not is_of_the_file(rows, len(ITEMS))
+
+
+def test_an_item_met_again_counts_where_it_was_met_first():
+    assert agreement([np.array([0, 1, 0, 1]), np.array([0, 1])], 2) == 1
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[0]], [[0, 1], [2, 3]]])
+def test_where_no_two_users_met_the_same_two_items_nothing_is_known(rows):
+    assert agreement([np.array(row, np.int64) for row in rows], 4) == 0
