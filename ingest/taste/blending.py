@@ -23,7 +23,7 @@ from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel, keeps, train
-from ingest.taste.order import is_of_the_file
+from ingest.taste.order import HISTORIES, is_of_the_file
 from ingest.taste.texts import Texts
 
 TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -79,11 +79,14 @@ def fixed_fading(
     gains = [
         gains_by_fading(cut.users[::step], cut.columns, models[first].incoming, settings)
         for cut, models in trained
-        if models is not None
-        and not cut.by_chance
-        and not (cut.present is None and is_of_the_file(cut.met(), cut.items))
+        if models is not None and _is_of_time(cut)
     ]
     return settings.model_copy(update={"history_fading": best_fading(gains)})
+
+
+def _is_of_time(cut: Cut) -> bool:
+    """Whether what is held out happened last, as far as one can tell."""
+    return not cut.by_chance and (cut.present is not None or not is_of_the_file(cut.met(HISTORIES), cut.items))
 
 
 def trained_on(

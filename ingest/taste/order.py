@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+HISTORIES = 10_000  # are enough to tell
 _COMMON = 200  # items: of these alone two are met by many
 _ALWAYS = 0.95  # in time, two items follow each other in either order; readers of a series are few of all
 

@@ -5,6 +5,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from ingest.encoder.cpu import needs_reduced_range
+
 WIDTH, HEADS = 16, 2
 
 
@@ -25,15 +27,21 @@ def model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> onnx
 
 def run(graph: onnx.ModelProto, x: np.ndarray, *outputs: str, mask: np.ndarray | None = None) -> list[np.ndarray]:
     """`y` for `x`, and the outputs named besides; without a mask every token is a text's own."""
+    return opened(graph, *outputs).run(
+        ["y", *outputs], {"x": x, "attention_mask": np.ones(x.shape[:2], np.int64) if mask is None else mask}
+    )
+
+
+def opened(graph: onnx.ModelProto, *outputs: str) -> onnxruntime.InferenceSession:
+    """The graph with these outputs besides, ready to run; whole numbers are added up exactly on every processor."""
     shown = onnx.ModelProto()
     shown.CopyFrom(graph)
     shown.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(
-        ["y", *outputs], {"x": x, "attention_mask": np.ones(x.shape[:2], np.int64) if mask is None else mask}
-    )
+    if needs_reduced_range():
+        options.add_session_config_entry("session.x64quantprecision", "1")  # as for artifacts of other processors
+    return onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def inputs(tokens: int = 200) -> np.ndarray:

@@ -4,25 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from ingest.encoder.artifact import MODEL
 from ingest.encoder.first_token import keep_first_token
 from ingest.encoder.nodes import makers_of
 from tests.artifacts import export_tiny, write_tiny_bert
+from tests.unit.ingest.encoder.graphs import opened
 
 IDS = np.array([[2, 7, 8, 9, 5, 3], [2, 6, 6, 4, 8, 3]])
 
 
 def run(model: onnx.ModelProto, *outputs: str) -> list[np.ndarray]:
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(["vector", *outputs], {"input_ids": IDS, "attention_mask": np.ones_like(IDS)})
+    return opened(model, *outputs).run(["vector", *outputs], {"input_ids": IDS, "attention_mask": np.ones_like(IDS)})
 
 
 def with_all_tokens(model: onnx.ModelProto) -> onnx.ModelProto:

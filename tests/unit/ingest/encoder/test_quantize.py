@@ -13,6 +13,7 @@ from ingest.encoder.matmuls import find_products
 from ingest.encoder.recipes import RECIPES, find_recipe
 from ingest.errors import ArtifactError
 from tests.artifacts import default_artifact
+from tests.unit.ingest.encoder.graphs import opened
 
 
 def test_an_unknown_recipe_is_refused() -> None:
@@ -56,10 +57,7 @@ def product(k: int, n: int, *, bias: bool) -> tuple[onnx.ModelProto, np.ndarray]
 
 
 def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"x": x})
+    (found,) = opened(model).run(None, {"x": x})
     return found
 
 
