@@ -1,4 +1,4 @@
-"""What a past event is worth: the one rule that profiles are built by and item-item weights are trained by."""
+"""What a past event is worth: the rule that item-item weights are trained by and, faded, profiles are built by."""
 
 import math
 from array import array
@@ -42,8 +42,9 @@ def profile_weights(newest_first: Sequence[Event], settings: Settings) -> list[f
     """What each event of a history, given newest first, counts in its user's profile: `event_weights`, faded.
 
     What somebody does next is told by what they did last more than by what they did before. An event after which n
-    other items were met, however long ago that was, counts `1 / (1 + history_fading n)`. Events of one time are met
-    together, and without times as they are given.
+    other items were met, however long ago that was, counts `1 / (1 + history_fading n)` (and by taste, where a clear
+    like is doubled and cut off, less from `n = 1 / history_fading` on). Events of one time are met together, and
+    without times as they are given.
     """
     fading = settings.history_fading or 0.0
     weights = event_weights(newest_first, settings)

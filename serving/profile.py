@@ -103,9 +103,9 @@ def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> 
 def build_taste_profile(weighed: Sequence[Weighed], positions: Mapping[str, int]) -> TasteProfile | None:
     """Return `w / |w|` with `w` the saturated event weights by item, or None when none of them is positive.
 
-    `w` is made as the matrix that weights are trained from: several events on one item count at most as one clear
-    like. The length grows with the square root of the history, and so does the taste score; dividing by it keeps the
-    scores of short and long histories alike, and beside a cosine.
+    `w` is made as the matrix that weights are trained from, but of faded weights: several events on one item count at
+    most as one clear like. The length grows with the square root of the history, and so does the taste score; dividing
+    by it keeps the scores of short and long histories alike, and beside a cosine.
     """
     known = [(entry, saturated(weight)) for entry, weight in weighed if weight and entry.event.item_id in positions]
     totals: defaultdict[int, float] = defaultdict(float)

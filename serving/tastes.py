@@ -138,10 +138,11 @@ class Tastes:
 
     def of_events(self, view: View, events: Sequence[Event], *, with_sparse: bool = False) -> Taste:
         """The taste of events that are not in the ledger; those on unknown items are counted and ignored."""
-        history = [HistoryEntry(event=event, version=None) for event in newest_first(events)]
         item_ids = tuple(dict.fromkeys(event.item_id for event in events))
         vectors = view.collection.vectors(item_ids)
-        weighed = weigh(history, self.learned.settings())
+        history = [HistoryEntry(event=event, version=None) for event in newest_first(events)]
+        # As in a stored history, what is unknown neither counts nor is counted.
+        weighed = weigh([entry for entry in history if entry.event.item_id in vectors], self.learned.settings())
         profile = build_profile(weighed, vectors)
         sparse = self._sparse(weighed) if with_sparse else None
         unknown = sum(event.item_id not in vectors for event in events)

@@ -14,6 +14,7 @@ from ingest.store.taste import alive_among
 from ingest.weights import Usual
 
 _BLEND = "taste_blend"
+_FADING = "history_fading"
 _USUAL = "taste_usual"
 _RARITIES = "taste_rarities"  # when they were written
 _TOLERANCE = 1e-3
@@ -27,15 +28,20 @@ class LearnedStore:
 
     def keep_blend(self, weights: BlendWeights) -> None:
         """Write down what a training found best beside the taste."""
-        value = orjson.dumps(asdict(weights)).decode()
+        values = asdict(weights)
+        # In a row of its own: an akin that does not know of it reads the other.
+        rows = [{"key": _FADING, "value": str(values.pop("fading"))}]
+        rows.append({"key": _BLEND, "value": orjson.dumps(values).decode()})
         with self._database.write() as connection:
-            self._database.upsert(connection, meta, [{"key": _BLEND, "value": value}])
+            self._database.upsert(connection, meta, rows)
 
     def blend(self) -> BlendWeights:
         """What the last training found; the defaults where none did."""
         with self._database.read() as connection:
-            stored = connection.execute(select(meta.c.value).where(meta.c.key == _BLEND)).scalar()
-        return BlendWeights(**orjson.loads(stored)) if stored else BlendWeights()
+            query = select(meta.c.key, meta.c.value).where(meta.c.key.in_([_BLEND, _FADING]))
+            stored = {row.key: row.value for row in connection.execute(query)}
+        fading = {"fading": float(stored[_FADING])} if _FADING in stored else {}
+        return BlendWeights(**orjson.loads(stored.get(_BLEND, "{}")), **fading)
 
     def keep_usual(self, found: Usual) -> None:
         """Write down what a training found usual in the catalogue."""

@@ -61,7 +61,11 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, by_chance=True))
     trained = [(cut, trained_on(cut, histories(), texts, settings)) for cut in cuts]
     settings = fixed_fading(trained, settings)
-    samples = [told(Judge(cut, texts, settings), models, settings) for cut, models in trained]
+    # What is drawn by chance lies in the middle of a history, and not behind what was met last.
+    whole = settings.model_copy(update={"history_fading": 0.0})
+    samples = [
+        told(Judge(cut, texts, whole if cut.by_chance else settings), models, settings) for cut, models in trained
+    ]
     return learn_blend(samples, settings, with_taste=any(models is not None for _, models in trained))
 
 
@@ -86,7 +90,7 @@ def fixed_fading(
 
 def _is_of_time(cut: Cut) -> bool:
     """Whether what is held out happened last, as far as one can tell."""
-    return not cut.by_chance and (cut.present is not None or not is_of_the_file(cut.met(HISTORIES), cut.items))
+    return not cut.by_chance and not is_of_the_file(cut.untimed(HISTORIES), cut.items)
 
 
 def trained_on(

@@ -85,11 +85,12 @@ class Cut:
         drawn = (held for *_, held in sorted(self._sample, reverse=True))
         return [held for held in drawn if any(event.item_id in self.columns for event in held.rest)]
 
-    def met(self, most: int) -> Iterator[NDArray[np.int32]]:
-        """The columns of what a history speaks for, in its order, without what is held out; of `most` histories."""
-        met = np.asarray(self._met, np.int32)
+    def untimed(self, most: int) -> Iterator[NDArray[np.int32]]:
+        """Of `most` histories the columns of what they speak for without a time, in order, without what is held out."""
+        met, untimed = np.asarray(self._met, np.int32), np.isneginf(np.asarray(self._times))
         for n in range(0, len(self._ends), max(1, -(-len(self._ends) // most))):
-            yield met[self._ends[n - 1] if n else 0 : self._ends[n]]
+            own = slice(self._ends[n - 1] if n else 0, self._ends[n])
+            yield met[own][untimed[own]]
 
     def priors(self, half_life_days: float) -> Scores:
         """Recent popularity of each item over what is not held out, `(items,)` in 0..1."""

@@ -12,7 +12,7 @@ from ingest.taste.cuts import HeldOut
 from ingest.taste.judge import CUTOFF, gains_of, seen_columns, taste_query, top, weighed_items
 from ingest.taste.keeping import Incoming
 
-FADINGS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # an event counts half after a hundred other items ... one
+FADINGS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def gains_by_fading(
@@ -20,10 +20,12 @@ def gains_by_fading(
 ) -> NDArray[np.float64]:
     """NDCG@10 of each user by the taste with each of `FADINGS`: `(users, fadings)`."""
     each = [settings.model_copy(update={"history_fading": fading}) for fading in FADINGS]
+    outgoing = incoming.tocsc()  # of which a question needs the columns of its history alone
     found = np.zeros((len(users), len(each)))
     for row, held in enumerate(users):
         queries = np.stack([taste_query(weighed_items(held, columns, one), len(columns)) for one in each], axis=1)
-        found[row] = _gains((incoming @ queries).T, held, columns)
+        asked = np.flatnonzero(queries.any(axis=1))
+        found[row] = _gains((outgoing[:, asked] @ queries[asked]).T, held, columns)
     return found
 
 

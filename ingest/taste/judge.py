@@ -101,10 +101,10 @@ def seen_columns(held: HeldOut, columns: Mapping[str, int]) -> list[int]:
 
 
 def weighed_items(held: HeldOut, columns: Mapping[str, int], settings: Settings) -> Weighed:
-    """What each event that is left of a history counts in the profile."""
-    newest_first = held.rest[::-1]
+    """What each event on a known item that is left of a history counts in the profile."""
+    newest_first = [event for event in reversed(held.rest) if event.item_id in columns]
     weights = zip(newest_first, profile_weights(newest_first, settings), strict=True)
-    return [(columns[event.item_id], weight) for event, weight in weights if event.item_id in columns]
+    return [(columns[event.item_id], weight) for event, weight in weights]
 
 
 def _text(texts: Texts, weighed: Weighed) -> _Text | None:

@@ -97,7 +97,7 @@ class InlineRecommendBody(RecommendBody):
     """Recommendations for a history that is sent along and not stored."""
 
     history: list[Any] = Field(
-        description="By time where entries have one, else the last is the newest.",
+        description="By time where entries have one, else the last is the newest (unlike GET history, newest first).",
         json_schema_extra={"items": {"$ref": "#/components/schemas/InlineEvent"}},
     )
 

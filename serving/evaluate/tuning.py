@@ -209,5 +209,5 @@ def _as_settings(changes: Changes, outcome: Outcome) -> dict[str, Value]:
         "half_life_days": "prior_half_life_days",
         "fading": "history_fading",
     }
-    unknown = ("text", "prior", "taste_neighbours", "taste_kept") if outcome.models is None else ()
+    unknown = ("text", "prior", "fading", "taste_neighbours", "taste_kept") if outcome.models is None else ()
     return {**changes, **{names.get(name, name): value for name, value in found.items() if name not in unknown}}

@@ -127,6 +127,8 @@ def test_what_a_training_found_for_blends_is_kept(ledger):
     ledger.learned.keep_blend(BlendWeights(text=0.2, prior=0.1))
     ledger.learned.keep_blend(BlendWeights(text=0.4, prior=0.0))
     assert ledger.learned.blend() == BlendWeights(text=0.4, prior=0.0)
+    ledger.learned.keep_blend(BlendWeights(text=0.4, fading=0.1))
+    assert ledger.learned.blend() == BlendWeights(text=0.4, fading=0.1)
 
 
 def test_the_items_of_a_generation_are_read_with_their_vectors(ledger: Ledger) -> None:

@@ -167,7 +167,9 @@ def test_where_histories_fade_what_was_met_last_counts_most_sent_along_or_stored
         akin.add_items([item(n, "poetry") for n in range(12)])
         akin.add_events([event("ann", f"i{n}", timestamp=stamp) for n, stamp in enumerate(stamps)])
         given = [{"item_id": f"i{n}", "timestamp": stamp} for n, stamp in enumerate(stamps)]
-        history = parse_inline_history(given, akin.settings)
+        # What is unknown is as little met as what was deleted.
+        unknown = [{"item_id": "nobody-knows", "timestamp": start + timedelta(hours=9)}]
+        history = parse_inline_history([*given, *unknown], akin.settings)
         stored, inline = (
             akin.recommender.recommend(RecommendRequest(limit=1, explain=True, strategy="mean", **who))
             for who in ({"user_id": "ann"}, {"history": history})

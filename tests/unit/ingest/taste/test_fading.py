@@ -8,6 +8,10 @@ import pytest
 from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.blending import learn
+from ingest.taste.choosing import LEAST_SAMPLE, surely_best
+from ingest.taste.cuts import Cut
+from ingest.taste.fading import FADINGS, best_fading
+from ingest.taste.judge import Judge
 from ingest.taste.order import agreement, is_of_the_file
 from ingest.taste.texts import Texts
 
@@ -24,23 +28,21 @@ def wandering(users=300, seed=3):
         yield [int(kind * 20 + item) for kind in kinds for item in chance.permutation(20)[:8]]
 
 
-def fading(rows, *, timed=False, **settings):
+def event(user, n, item, timestamp):
+    known = ITEMS[item] if item < len(ITEMS) else f"unknown{item}"
+    return Event(event_id=f"{user}-{n}", user_id=f"u{user}", item_id=known, type="like", timestamp=timestamp)
+
+
+def fading(rows, *, timed=False, timed_users=0, **settings):
+    """What is learned of these histories; with `timed_users`, of as many more whose events have times."""
     settings = Settings(**settings)
-    histories = [
-        [
-            Event(
-                event_id=f"{user}-{n}",
-                user_id=f"u{user}",
-                item_id=ITEMS[item],
-                type="like",
-                timestamp=START + timedelta(hours=n) if timed else None,
-            )
-            for n, item in enumerate(row)
-        ]
-        for user, row in enumerate(rows)
-    ]
+    rows = list(rows)
+    times = [START + timedelta(hours=n) if timed else None for n in range(100)]
+    histories = [[event(user, n, item, times[n]) for n, item in enumerate(row)] for user, row in enumerate(rows)]
+    for user, row in enumerate(rows[:timed_users], start=len(rows)):
+        histories.append([event(user, n, item, START + timedelta(hours=n)) for n, item in enumerate(reversed(row))])
     texts = Texts(np.zeros((len(ITEMS), 0), np.float32))
-    present = START + timedelta(hours=24) if timed else None
+    present = START + timedelta(hours=24) if timed or timed_users else None
     found = learn(ITEMS, texts, lambda: histories, settings, present=present, since=None)
     assert found is not None
     return found.weights.fading
@@ -60,6 +62,56 @@ def test_an_order_of_the_file_is_none_of_time():
     """What comes last is like what comes before it, but only because the file is sorted."""
     assert fading([sorted(row) for row in wandering()]) == 0
     assert fading([sorted(row) for row in wandering()], timed=True) > 0
+
+
+def test_an_order_of_the_file_stays_one_when_newer_events_have_times():
+    rows = [sorted(row) for row in wandering()]
+    assert fading(rows, timed_users=30) == 0
+    assert fading(wandering(), timed_users=30) > 0
+
+
+def test_unknown_items_are_not_counted_as_met():
+    rows = [[*row, *range(len(ITEMS), len(ITEMS) + 30)] for row in wandering()]
+    assert fading(rows) == fading(wandering()) > 0
+
+
+def test_what_is_drawn_by_chance_is_asked_of_whole_histories(monkeypatch):
+    asked = []
+
+    class Watched(Judge):
+        def __init__(self, cut, texts, settings):
+            asked.append((cut.by_chance, settings.history_fading))
+            super().__init__(cut, texts, settings)
+
+    monkeypatch.setattr("ingest.taste.blending.Judge", Watched)
+    found = fading(wandering())
+    assert asked == [(False, found), (True, 0)]
+
+
+def test_too_few_users_tell_nothing():
+    clear = np.tile(np.linspace(0.1, 1, len(FADINGS)), (LEAST_SAMPLE, 1))
+    clear += np.random.default_rng(1).normal(0, 0.01, clear.shape)
+    assert best_fading([clear]) == FADINGS[-1]
+    assert best_fading([clear[1:]]) == 0
+    assert best_fading([]) == 0
+
+
+def test_of_what_is_not_told_apart_the_least_is_taken():
+    chance = np.random.default_rng(2)
+    gains = np.zeros((400, len(FADINGS)))
+    gains[:, 3:] = 0.3
+    gains += chance.normal(0, 0.2, gains.shape)
+    gains[:, 6] += 0.001 - gains[:, 6].mean() + gains[:, 3:].mean(axis=0).max()  # best by a hair
+    assert surely_best([gains], 2.0) == 6
+    assert 3 <= FADINGS.index(best_fading([gains])) < 6
+
+
+def test_histories_are_drawn_evenly_where_there_are_many():
+    cut = Cut(ITEMS, None, Settings())
+    list(cut.training([event(user, n, item, None) for n, item in enumerate([user, 2 * user])] for user in range(1, 51)))
+    assert [row.tolist() for row in cut.untimed(100)] == [[user, 2 * user] for user in range(1, 51)]
+    few = [row.tolist() for row in cut.untimed(10)]
+    assert few == [[user, 2 * user] for user in range(1, 51, 5)]
 
 
 def test_what_the_settings_say_is_not_learned():
