@@ -1,6 +1,7 @@
 """The search over settings: what it may look at, what it finds, and that it says when it finds nothing."""
 
 import tomllib
+from dataclasses import replace
 from typing import get_args
 from zlib import crc32
 
@@ -158,3 +159,27 @@ def test_what_confirms_is_told_the_weights_that_were_chosen():
     for chosen, knows in ((few, False), (many, True)):
         outcome = Outcome(found.ndcg, Choice(BlendWeights(), chosen), {few: nothing, many: found.models[many]})
         assert (validation.confirm({}, outcome).blend.mean() > 0.3) == knows
+
+
+def test_where_tastes_wander_a_search_lets_histories_fade_and_confirms_by_what_it_chose():
+    rng = np.random.default_rng(6)
+    events = []
+    for user in range(300):
+        groups = rng.permutation(GROUPS)[:2]
+        events += likes(f"u{user}", *(f"i{EACH * group + n}" for group in groups for n in rng.permutation(EACH)[:11]))
+    given = Settings(taste_least_users=20)
+    validation = Validation(split_events(events, ITEMS, given), ITEMS, lambda _: NO_TEXT, given, 1_000)
+
+    found = validation.choose({})
+
+    assert found.choice.weights.fading > 0
+    whole = found._replace(choice=Choice(replace(found.choice.weights, fading=0.0), found.choice.keep))
+    assert validation.confirm({}, found).blend.mean() > validation.confirm({}, whole).blend.mean()
+    fixed = Validation(
+        split_events(events, ITEMS, given),
+        ITEMS,
+        lambda _: NO_TEXT,
+        given.model_copy(update={"history_fading": 0.0}),
+        1_000,
+    )
+    assert found.ndcg.blend.mean() > fixed.choose({}).ndcg.blend.mean()
