@@ -1,9 +1,9 @@
 """Items in the ledger: versions, tombstones, and the pending row that goes with every change."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, Row, bindparam, delete, func, select
@@ -20,7 +20,16 @@ from ingest.store.taste import forget_taste
 _ALL = select(items).where(items.c.item_id.in_(bindparam("ids", expanding=True)))
 _NOT_DELETED = _ALL.where(items.c.deleted_at.is_(None))
 
+_BODIES = _NOT_DELETED.with_only_columns(items.c.item_id, items.c.body)
+
 _LAST_VERSION = 2**63 - 1  # what the column holds; nothing that comes in may be near it
+
+
+class Heading(NamedTuple):
+    """An item as a map names it."""
+
+    title: str
+    category: str | None  # the first of its categories
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +64,15 @@ class ItemStore:
             for some in chunks(item_ids):
                 rows = connection.execute(_ALL if deleted else _NOT_DELETED, {"ids": some})
                 found |= {row.item_id: _stored(row) for row in rows}
+        return found
+
+    def headings(self, item_ids: Iterable[str]) -> dict[str, Heading]:
+        """What thousands of items are shown by, of those that are there: a fraction of the time of `get_many`."""
+        found: dict[str, Heading] = {}
+        with self._database.read() as connection:
+            for some in chunks(item_ids):
+                for item_id, body in connection.execute(_BODIES, {"ids": some}):
+                    found[item_id] = _heading(orjson.loads(body))
         return found
 
     def ever_there(self, item_ids: Iterable[str]) -> set[str]:
@@ -217,6 +235,11 @@ def _decide(item: Item, body_hash: str, standing: _Standing | None, *, revive: b
 def _body(item: Item) -> tuple[bytes, str]:
     body = orjson.dumps(item_to_json(replace(item, version=None)), option=orjson.OPT_SORT_KEYS)
     return body, hashlib.sha256(body).hexdigest()
+
+
+def _heading(body: Mapping[str, Any]) -> Heading:
+    categories = body["categories"]
+    return Heading(body["title"], categories[0] if categories else None)
 
 
 def _stored(row: Row[Any]) -> StoredItem:

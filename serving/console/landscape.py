@@ -11,17 +11,17 @@ from scipy.sparse.linalg import eigsh
 
 from ingest.chunks import chunks
 from ingest.index.protocol import Collection
-from ingest.items import Item
 from ingest.store.ledger import Ledger
 from serving.live import LiveIndex, View
 
 MOST_ITEMS = 10_000
 _PAGE = 1_000
+_MOST_TITLE = 80
 _LEAST_REACH = 1e-6
 _FEW = 8  # dimensions for which there is nothing to save
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True)  # and neither frozen nor by keyword: ten thousand of them are made while somebody waits
 class Place:
     """Where one item lies; `x` and `y` are within -1..1."""
 
@@ -63,9 +63,11 @@ class Cartographer:
     def draw(self) -> Landscape:
         """The map with the items that the ledger has now, under the titles that they have now."""
         drawn = self._live.ask(self._draw)
-        stored = self._ledger.items.get_many(drawn.positions)
+        headings = self._ledger.items.headings(drawn.positions)
         places = [
-            _place(stored[item_id].item, x, y) for item_id, (x, y) in drawn.positions.items() if item_id in stored
+            Place(item_id, x, y, headings[item_id].category, headings[item_id].title[:_MOST_TITLE])
+            for item_id, (x, y) in drawn.positions.items()
+            if item_id in headings
         ]
         return Landscape(generation=drawn.generation, items=drawn.items, places=tuple(places))
 
@@ -85,11 +87,6 @@ class Cartographer:
                     generation=view.generation.name, items=count, recorded=recorded, positions=positions
                 )
             return drawn
-
-
-def _place(item: Item, x: float, y: float) -> Place:
-    category = item.categories[0] if item.categories else None
-    return Place(item_id=item.item_id, x=x, y=y, category=category, title=item.title[:80])
 
 
 def _positions(vectors: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[float, float]]:

@@ -116,6 +116,18 @@ def test_a_deleted_item_keeps_no_text(ledger: Ledger) -> None:
     assert delete(ledger, "a") == ["unchanged"]
 
 
+def test_headings_name_what_is_there(ledger: Ledger) -> None:
+    write(
+        ledger,
+        Item(item_id="a", title="A", categories=("p", "q")),
+        Item(item_id="b", text="no title"),
+        Item(item_id="c", title="C"),
+    )
+    delete(ledger, "c")
+
+    assert ledger.items.headings(["a", "b", "c", "never there"]) == {"a": ("A", "p"), "b": ("", None)}
+
+
 @pytest.mark.parametrize(
     ("text", "version", "revive", "outcome"),
     [
