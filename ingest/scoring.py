@@ -48,6 +48,7 @@ def all_fixed(settings: Settings) -> bool:
         settings.interests_prior,
         settings.prior_half_life_days,
         settings.history_fading,
+        settings.taste_fading,
     )
     return None not in said
 

@@ -121,6 +121,13 @@ class Settings(BaseSettings):
         description="How quickly a history fades: an event after which n other items were met counts "
         "1 / (1 + n times this) in a profile; 0: all alike; default: learned with the taste.",
     )
+    taste_fading: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="What two items of one history teach of each other counts 1 / (1 + n times this) with n items "
+        "met between them; 0: all alike; default: learned with the taste.",
+    )
     history_limit: int = Field(500, ge=1, le=1000, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(
         90.0,

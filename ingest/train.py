@@ -42,6 +42,7 @@ class TrainReport:
     changed: int = 0
     neighbours: int = 0  # weights kept for each item, in the mean where they are shared
     kept: str = ""  # by which rule of `taste_kept`
+    taste_fading: float = 0.0
     blend: dict[str, float] | None = None  # what was learned of the blend's weights; None: too few users to tell
     seconds: float = 0.0
     note: str = ""
@@ -80,11 +81,14 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     nothing_to_learn = all_fixed(settings) and len(choices) == 1
     learned = None if nothing_to_learn else _learn(settings, ledger, item_ids, texts)
     keep = choices[0] if learned is None else learned.keep
+    if learned is not None:
+        settings = settings.model_copy(update={"taste_fading": learned.taste_fading})
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
     trained = train(interactions, texts, settings, [keep])
     model, note = (trained[keep], "") if isinstance(trained, dict) else (no_model(), _too_few(trained))
     changed = ledger.taste.replace(model)
     ledger.learned.keep_usual(found)
+    ledger.learned.keep_taste_fading(settings.taste_fading or 0.0)
     ledger.learned.keep_rarities(dict(zip(item_ids, texts.rarity.tolist(), strict=True)))
     if learned is not None:
         ledger.learned.keep_blend(learned.weights)
@@ -95,6 +99,7 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
         changed=len(changed),
         neighbours=0 if note else keep.k,
         kept="" if note else keep.rule,
+        taste_fading=settings.taste_fading or 0.0,
         blend=None if learned is None else asdict(learned.weights),
         seconds=round(time.monotonic() - started, 3),
         note=note,

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -46,22 +46,31 @@ def profile_weights(newest_first: Sequence[Event], settings: Settings) -> list[f
     like is doubled and cut off, less from `n = 1 / history_fading` on). Events of one time are met together, and
     without times as they are given.
     """
-    fading = settings.history_fading or 0.0
     weights = event_weights(newest_first, settings)
-    if not fading:
+    if not settings.history_fading:
         return weights
-    return [weight / (1.0 + fading * n) for weight, n in zip(weights, _met_since(newest_first), strict=True)]
+    return faded(weights, met_since(newest_first), settings.history_fading)
 
 
-def _met_since(newest_first: Sequence[Event]) -> list[int]:
+def faded(weights: Sequence[float], met: Sequence[int], fading: float) -> list[float]:
+    """Weights of events after each of which so many other items were met."""
+    return [weight / (1.0 + fading * n) for weight, n in zip(weights, met, strict=True)]
+
+
+def met_since(newest_first: Sequence[Event]) -> list[int]:
     """How many other items were met after each event."""
     met: set[str] = set()
     counts = []
-    for _, group in groupby(enumerate(newest_first), key=lambda pair: pair[1].timestamp or pair[0]):
-        together = [event.item_id for _, event in group]
+    for together in met_together(newest_first):
         counts += [len(met) - (item_id in met) for item_id in together]
         met.update(together)
     return counts
+
+
+def met_together(events: Iterable[Event]) -> Iterator[list[str]]:
+    """The items of events in their order, in groups: those of one time, and each by itself that has none."""
+    for _, group in groupby(enumerate(events), key=lambda pair: pair[1].timestamp or pair[0]):
+        yield [event.item_id for _, event in group]
 
 
 def liked_types(settings: Settings) -> frozenset[str]:

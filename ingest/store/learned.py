@@ -15,6 +15,7 @@ from ingest.weights import Usual
 
 _BLEND = "taste_blend"
 _FADING = "history_fading"
+_TASTE_FADING = "taste_fading"
 _USUAL = "taste_usual"
 _RARITIES = "taste_rarities"  # when they were written
 _TOLERANCE = 1e-3
@@ -42,6 +43,16 @@ class LearnedStore:
             stored = {row.key: row.value for row in connection.execute(query)}
         fading = {"fading": float(stored[_FADING])} if _FADING in stored else {}
         return BlendWeights(**orjson.loads(stored.get(_BLEND, "{}")), **fading)
+
+    def keep_taste_fading(self, fading: float) -> None:
+        """Write down by how much of what was met between them the weights of items fade, see `taste_fading`."""
+        with self._database.write() as connection:
+            self._database.upsert(connection, meta, [{"key": _TASTE_FADING, "value": str(fading)}])
+
+    def taste_fading(self) -> float:
+        """What the last training went by; 0 where there was none."""
+        with self._database.read() as connection:
+            return float(connection.execute(select(meta.c.value).where(meta.c.key == _TASTE_FADING)).scalar() or 0)
 
     def keep_usual(self, found: Usual) -> None:
         """Write down what a training found usual in the catalogue."""

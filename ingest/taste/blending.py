@@ -18,12 +18,11 @@ from ingest.scoring import BlendWeights, Scores
 from ingest.settings import Settings
 from ingest.taste.choosing import FAIRLY_SURE, LEAST_SAMPLE, SURE, surely_best
 from ingest.taste.cuts import Cut
-from ingest.taste.fading import best_fading, gains_by_fading
-from ingest.taste.interactions import collect
+from ingest.taste.fading import with_fadings
+from ingest.taste.interactions import Interactions, collect
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel, keeps, train
-from ingest.taste.order import HISTORIES, is_of_the_file
 from ingest.taste.texts import Texts
 
 TEXT_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -34,10 +33,11 @@ Sample = Mapping[Keep, Sequence[Parts]]  # what a cut's users are told, by which
 
 
 class Choice(NamedTuple):
-    """What a training found best: the weights of a blend, and which item-item weights are kept."""
+    """What a training found best: the weights of a blend, which item-item weights are kept, and `taste_fading`."""
 
     weights: BlendWeights
     keep: Keep
+    taste_fading: float = 0.0
 
 
 def learn(
@@ -59,46 +59,25 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, since=since))
     elif present is None:
         cuts.append(Cut(item_ids, present, settings, by_chance=True))
-    trained = [(cut, trained_on(cut, histories(), texts, settings)) for cut in cuts]
-    settings = fixed_fading(trained, settings)
+    left = [(cut, left_by(cut, histories(), settings)) for cut in cuts]
+    settings = with_fadings(left, texts, settings)
     # What is drawn by chance lies in the middle of a history, and not behind what was met last.
     whole = settings.model_copy(update={"history_fading": 0.0})
+    trained = [(cut, trained_on(interactions, texts, settings)) for cut, interactions in left]
     samples = [
         told(Judge(cut, texts, whole if cut.by_chance else settings), models, settings) for cut, models in trained
     ]
     return learn_blend(samples, settings, with_taste=any(models is not None for _, models in trained))
 
 
-def fixed_fading(
-    trained: Sequence[tuple[Cut, Mapping[Keep, TasteModel] | None]], settings: Settings, step: int = 1
-) -> Settings:
-    """The settings with how quickly histories fade: as they say, or as is best for what the cuts hold out.
-
-    It is learned with the first of what may be kept, from every `step`th user. What is drawn by chance says nothing of
-    it, and neither does what is last in an order that is not of time.
-    """
-    if settings.history_fading is not None:
-        return settings
-    first = keeps(trained[0][0].items, settings)[0]
-    gains = [
-        gains_by_fading(cut.users[::step], cut.columns, models[first].incoming, settings)
-        for cut, models in trained
-        if models is not None and _is_of_time(cut)
-    ]
-    return settings.model_copy(update={"history_fading": best_fading(gains)})
+def left_by(cut: Cut, histories: Iterable[Sequence[Event]], settings: Settings) -> Interactions:
+    """What a cut leaves to train on."""
+    return collect(cut.item_ids, cut.training(histories), cut.present, settings)
 
 
-def _is_of_time(cut: Cut) -> bool:
-    """Whether what is held out happened last, as far as one can tell."""
-    return not cut.by_chance and not is_of_the_file(cut.untimed(HISTORIES), cut.items)
-
-
-def trained_on(
-    cut: Cut, histories: Iterable[Sequence[Event]], texts: Texts, settings: Settings
-) -> dict[Keep, TasteModel] | None:
+def trained_on(interactions: Interactions, texts: Texts, settings: Settings) -> dict[Keep, TasteModel] | None:
     """What is learned of what a cut leaves, with whichever weights may be kept; None of too few events."""
-    interactions = collect(cut.item_ids, cut.training(histories), cut.present, settings)
-    models = train(interactions, texts, settings, keeps(len(cut.item_ids), settings))
+    models = train(interactions, texts, settings, keeps(len(interactions.item_ids), settings))
     return models if isinstance(models, dict) else None
 
 
@@ -125,7 +104,7 @@ def learn_blend(samples: Sequence[Sample], settings: Settings, *, with_taste: bo
     best = surely_best(gains, FAIRLY_SURE)
     if best > 0:
         weights = _weights([sample[choices[best]] for sample in samples], settings, with_taste=with_taste)
-    return Choice(weights, choices[best])
+    return Choice(weights, choices[best], settings.taste_fading or 0.0)
 
 
 def _gains(sample: Sequence[Parts], weights: BlendWeights) -> list[float]:

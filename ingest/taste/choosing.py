@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 LEAST_SAMPLE = 50  # users; fewer cannot tell
 SURE = 2.0  # standard errors: the best of many choices is better than the present one by luck, too
+VERY_SURE = 3.0  # the best of dozens all the more
 FAIRLY_SURE = 1.0
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import linalg
 
 from ingest.encoder.protocol import Vectors
+from ingest.taste.in_common import InCommon
 from ingest.taste.interactions import Matrix, popularity
 from ingest.taste.keeping import Incoming, Keep, kept
 
@@ -21,21 +22,23 @@ _BLOCK = 512  # rows at a time: 41 MB of float32 at 20,000 items
 
 
 def ease(
-    matrix: Matrix, text: Vectors, *, ridge: float, ridge_growth: float, text_share: float, keeps: Sequence[Keep]
+    common: InCommon, text: Vectors, *, ridge: float, ridge_growth: float, text_share: float, keeps: Sequence[Keep]
 ) -> list[Incoming]:
     """What each of the keeps leaves of the weights that point at an item, itself left out.
 
-    `matrix` is `(users, items)`, `text` `(items, d) float32` with zero rows where there is no vector. The ridge of an
+    `common` are n items of m users, `text` `(n, d) float32` with zero rows where there is no vector. The ridge of an
     item is `ridge * m * (1 + c / m) ^ ridge_growth` with c the squared length of its column, and gamma is
     `text_share * m`; m is the mean c of the columns that have entries, so that the same settings fit sparse and dense
-    catalogues. Memory: `4 n^2` bytes over n items, or, where users are few, three times `4 m n` with m users and text
-    dimensions together.
+    catalogues. Memory: `4 n^2` bytes, or, where users are few and nothing fades, three times `4 (m + d) n`.
     """
+    matrix = common.matrix
     popular = popularity(matrix)
     ridges = ridge * popular.mean * (1.0 + popular.relative) ** ridge_growth
     rows = matrix.shape[0] + text.shape[1]
-    weights = _by_users if 2 * rows <= matrix.shape[1] else _by_items
-    return kept(weights(matrix, text, ridges, text_share * popular.mean), keeps, popular)
+    gamma = text_share * popular.mean
+    few = 2 * rows <= matrix.shape[1] and not common.fading
+    weights = _by_users(matrix, text, ridges, gamma) if few else _by_items(common, text, ridges, gamma)
+    return kept(weights, keeps, popular)
 
 
 def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float) -> Iterator[Vectors]:
@@ -58,20 +61,19 @@ def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma:
         yield _without_itself(weights, block.start)
 
 
-def _by_items(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float) -> Iterator[Vectors]:
-    inverse = _inverse(_gram(matrix, text, gamma), ridges)
+def _by_items(common: InCommon, text: Vectors, ridges: NDArray[np.float64], gamma: float) -> Iterator[Vectors]:
+    inverse = _inverse(_gram(common, text, gamma), ridges)
     diagonal = np.diag(inverse).copy()
     for block in _blocks(inverse.shape[0]):
         yield _without_itself(-inverse[block] / diagonal[block, np.newaxis], block.start)
 
 
-def _gram(matrix: Matrix, text: Vectors, gamma: float) -> Vectors:
-    n = matrix.shape[1]
+def _gram(common: InCommon, text: Vectors, gamma: float) -> Vectors:
+    n = common.matrix.shape[1]
     gram = np.empty((n, n), dtype=np.float32, order="F")
-    by_item = sparse.csr_array(matrix.T)
     for block in _blocks(n):
         # Symmetric, so a block of rows is written as columns, which is how LAPACK wants them to lie.
-        gram[:, block] = (by_item[block] @ matrix).toarray().T + gamma * (text @ text[block].T)
+        gram[:, block] = common.rows(block).T + gamma * (text @ text[block].T)
     return gram
 
 

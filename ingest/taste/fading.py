@@ -1,45 +1,115 @@
-"""How quickly histories fade: learned on what a cut holds out, by the taste alone."""
+"""How quickly histories fade, and how quickly what their items have in common: learned by the taste alone."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.scoring import Scores
 from ingest.settings import Settings
-from ingest.taste.choosing import LEAST_SAMPLE, SURE, least_of_the_best, surely_best
-from ingest.taste.cuts import HeldOut
-from ingest.taste.judge import CUTOFF, gains_of, seen_columns, taste_query, top, weighed_items
+from ingest.taste.choosing import LEAST_SAMPLE, VERY_SURE, least_of_the_best, surely_best
+from ingest.taste.cuts import Cut, HeldOut
+from ingest.taste.interactions import Interactions
+from ingest.taste.judge import CUTOFF, gains_of, seen_columns, taste_query, top
 from ingest.taste.keeping import Incoming
+from ingest.taste.model import keeps, train
+from ingest.taste.order import HISTORIES, is_of_the_file
+from ingest.taste.texts import Texts
+from ingest.weights import event_weights, faded, met_since
 
 FADINGS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+TASTE_FADINGS = (0.0, 0.03, 0.1, 0.3, 1.0)
+COMMONEST = 4_000  # items tell as much as all: what takes a minute over 10,000 takes seconds
 
 
-def gains_by_fading(
-    users: Sequence[HeldOut], columns: Mapping[str, int], incoming: Incoming, settings: Settings
-) -> NDArray[np.float64]:
-    """NDCG@10 of each user by the taste with each of `FADINGS`: `(users, fadings)`."""
-    each = [settings.model_copy(update={"history_fading": fading}) for fading in FADINGS]
-    outgoing = incoming.tocsc()  # of which a question needs the columns of its history alone
-    found = np.zeros((len(users), len(each)))
-    for row, held in enumerate(users):
-        queries = np.stack([taste_query(weighed_items(held, columns, one), len(columns)) for one in each], axis=1)
-        asked = np.flatnonzero(queries.any(axis=1))
-        found[row] = _gains((outgoing[:, asked] @ queries[asked]).T, held, columns)
-    return found
+def with_fadings(
+    left: Sequence[tuple[Cut, Interactions]], texts: Texts, settings: Settings, *, step: int = 1
+) -> Settings:
+    """The settings with both fadings: as they say, or as is best together for what the cuts hold out.
 
-
-def best_fading(gains: Sequence[NDArray[np.float64]]) -> float:
-    """What is best for several cuts, each counting alike, if that is more than chance; else, or with too few, none.
-
-    The least that is as good as the best, as far as one can tell: what was met long ago is not soon forgotten.
+    They are learned on the commonest items, with the first of what may be kept, from every `step`th user. What is drawn
+    by chance says nothing of them, and neither does what is last in an order that is not of time. Other than 0 they
+    must be better by three standard errors; of what is as good as the best, as far as one can tell, the least is taken,
+    of `taste_fading` first: what was met long ago is not soon forgotten.
     """
-    told = [one for one in gains if len(one) >= LEAST_SAMPLE]
-    return FADINGS[least_of_the_best(told, surely_best(told, SURE))] if told else FADINGS[0]
+    pairs = list(product(_asked(settings.taste_fading, TASTE_FADINGS), _asked(settings.history_fading, FADINGS)))
+    found = 0
+    if len(pairs) > 1:
+        gains = [_gains(cut, interactions, texts, settings, step) for cut, interactions in left if _is_of_time(cut)]
+        found = best_of(gains)
+    taste, history = pairs[found]
+    return settings.model_copy(update={"taste_fading": taste, "history_fading": history})
 
 
-def _gains(scores: Scores, held: HeldOut, columns: Mapping[str, int]) -> Scores:
-    seen = seen_columns(held, columns)
-    pool = np.unique(np.concatenate([top(row, seen, CUTOFF) for row in scores]))
-    relevant = np.isin(pool, [columns[item_id] for item_id in held.liked])
-    return gains_of(scores[:, pool], relevant, len(held.liked))
+def best_of(cuts: Sequence[NDArray[np.float64]]) -> int:
+    """Which column of `(users, choices)` gains is best for several cuts, each counting alike; else the first."""
+    told = [one for one in cuts if len(one) >= LEAST_SAMPLE]
+    return least_of_the_best(told, surely_best(told, VERY_SURE)) if told else 0
+
+
+def _asked(said: float | None, all_of_them: Sequence[float]) -> Sequence[float]:
+    return all_of_them if said is None else (said,)
+
+
+def _is_of_time(cut: Cut) -> bool:
+    """Whether what is held out happened last, as far as one can tell."""
+    return not cut.by_chance and not is_of_the_file(cut.untimed(HISTORIES), cut.items)
+
+
+def _gains(cut: Cut, interactions: Interactions, texts: Texts, settings: Settings, step: int) -> NDArray[np.float64]:
+    """NDCG@10 of each user by the taste with each pair of fadings: `(users, pairs)`; no users of too few events."""
+    common = commonest(interactions, COMMONEST)
+    part = _Part(cut, interactions.of(common), settings, step)
+    texts = Texts(texts.vectors[common])
+    first = keeps(cut.items, settings)[0]
+    found = []
+    for fading in _asked(settings.taste_fading, TASTE_FADINGS):
+        faded = settings.model_copy(update={"taste_fading": fading})
+        models = train(part.interactions, texts, faded, [first], of=cut.items)
+        if not isinstance(models, dict):
+            return np.empty((0, 0))
+        found.append(part.gains(models[first].incoming))
+    return np.hstack(found)
+
+
+def commonest(interactions: Interactions, most: int) -> NDArray[np.intp]:
+    """The columns of the items that most histories hold, ascending."""
+    held = np.bincount(interactions.matrix.indices, minlength=interactions.matrix.shape[1])
+    return np.sort(np.argsort(-held, kind="stable")[:most])
+
+
+class _Part:
+    """Some of the items, and what the histories of a cut's users ask about them."""
+
+    def __init__(self, cut: Cut, interactions: Interactions, settings: Settings, step: int) -> None:
+        self.interactions = interactions
+        self._columns = {item_id: column for column, item_id in enumerate(interactions.item_ids)}
+        self._fadings = _asked(settings.history_fading, FADINGS)
+        users = [held for held in cut.users[::step] if not self._columns.keys().isdisjoint(held.liked)]
+        self._asked = [(held, *self._queries(held, cut.columns, settings)) for held in users]
+
+    def gains(self, incoming: Incoming) -> NDArray[np.float64]:
+        """NDCG@10 of each user by these weights with each fading of histories: `(users, fadings)`."""
+        outgoing = incoming.tocsc()  # of which a question needs the columns of its history alone
+        found = np.zeros((len(self._asked), len(self._fadings)))
+        for row, (held, asked, queries) in enumerate(self._asked):
+            scores = (outgoing[:, asked] @ queries).T
+            seen = seen_columns(held, self._columns)
+            pool = np.unique(np.concatenate([top(one, seen, CUTOFF) for one in scores]))
+            sought = [self._columns[item_id] for item_id in held.liked if item_id in self._columns]
+            found[row] = gains_of(scores[:, pool], np.isin(pool, sought), len(sought))
+        return found
+
+    def _queries(
+        self, held: HeldOut, known: Mapping[str, int], settings: Settings
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Which columns a history asks, and how much by each fading: `(n,)` and `(n, fadings)`."""
+        newest_first = [event for event in reversed(held.rest) if event.item_id in known]
+        weights, met = event_weights(newest_first, settings), met_since(newest_first)
+        queries = np.zeros((len(self._columns), len(self._fadings)))
+        for n, fading in enumerate(self._fadings):
+            weighed = zip(newest_first, faded(weights, met, fading), strict=True)
+            columns = [(self._columns[e.item_id], weight) for e, weight in weighed if e.item_id in self._columns]
+            queries[:, n] = taste_query(columns, len(self._columns))
+        asked = np.flatnonzero(queries.any(axis=1))
+        return asked, queries[asked]

@@ -12,6 +12,7 @@ from scipy import sparse
 from ingest.encoder.protocol import Vectors
 from ingest.settings import Settings
 from ingest.taste.ease import ease
+from ingest.taste.in_common import InCommon
 from ingest.taste.interactions import Interactions, damped
 from ingest.taste.keeping import Incoming, Keep
 from ingest.taste.neighbours import cosine_neighbours
@@ -73,20 +74,21 @@ def ridge_for(users: int, settings: Settings) -> float:
 
 
 def train(
-    interactions: Interactions, texts: Texts, settings: Settings, choices: Sequence[Keep]
+    interactions: Interactions, texts: Texts, settings: Settings, choices: Sequence[Keep], *, of: int | None = None
 ) -> dict[Keep, TasteModel] | TooFewEvents:
     """The weights that each choice keeps: of EASE with text up to `taste_dense_items` items, of cosines above.
 
-    `texts` are in the order of the interactions' items.
+    `texts` are in the order of the interactions' items. `of` says of how many items these are a part.
     """
     if (too_few := too_few_events(interactions, settings)) is not None:
         return too_few
     matrix = damped(interactions.matrix, settings.taste_user_damping)
-    if len(interactions.item_ids) > settings.taste_dense_items:
-        incoming = cosine_neighbours(matrix, keeps=choices)
+    common = InCommon(matrix, interactions.places, settings.taste_fading or 0.0)
+    if (of or len(interactions.item_ids)) > settings.taste_dense_items:
+        incoming = cosine_neighbours(common, keeps=choices)
     else:
         incoming = ease(
-            matrix,
+            common,
             texts.vectors,
             ridge=ridge_for(interactions.users, settings),
             ridge_growth=settings.taste_ridge_growth,

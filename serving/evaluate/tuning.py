@@ -202,12 +202,18 @@ def _tried(changes: Changes, ndcg: Ndcg, *, kept: bool) -> Tried:
 def _as_settings(changes: Changes, outcome: Outcome) -> dict[str, Value]:
     """The changes, and what was chosen with them; what is of a blend only where there was one to be judged."""
     keep = outcome.choice.keep
-    found = {**asdict(outcome.choice.weights), "taste_neighbours": keep.k, "taste_kept": keep.rule}
+    found: dict[str, Value] = {
+        **asdict(outcome.choice.weights),
+        "taste_fading": outcome.choice.taste_fading,
+        "taste_neighbours": keep.k,
+        "taste_kept": keep.rule,
+    }
     names = {
         "text": "blend_text",
         "prior": "blend_prior",
         "half_life_days": "prior_half_life_days",
         "fading": "history_fading",
     }
-    unknown = ("text", "prior", "fading", "taste_neighbours", "taste_kept") if outcome.models is None else ()
+    of_a_blend = ("text", "prior", "fading", "taste_fading", "taste_neighbours", "taste_kept")
+    unknown = of_a_blend if outcome.models is None else ()
     return {**changes, **{names.get(name, name): value for name, value in found.items() if name not in unknown}}

@@ -15,8 +15,9 @@ from ingest.encoder.protocol import Vectors
 from ingest.events import Event
 from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
-from ingest.taste.blending import Choice, blended, by_interests, fixed_fading, learn, learn_blend, told, trained_on
+from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, left_by, told, trained_on
 from ingest.taste.cuts import SHARE, Cut
+from ingest.taste.fading import with_fadings
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel, keeps
@@ -67,7 +68,7 @@ class Validation:
         self._texts = lru_cache(maxsize=2)(lambda template: Texts(vectors(template)))
         self._present = _present(split.train, settings)
         self._since = _since(split.train) if split.kind == "global" else None
-        self._fading = settings.history_fading
+        self._fadings: dict[str, float | None] | None = None
         self._kept: dict[tuple[float, int, float, str], tuple[Cut, Judge]] = {}
 
     @property
@@ -90,11 +91,14 @@ class Validation:
         """What the half that chooses says to these changes, with the weights that are best with them there."""
         settings = self._changed(changes)
         cut = self._cut_anew(settings)
-        models = trained_on(cut, self.histories.values(), self._texts(settings.text_template), settings)
-        if self._fading is None:
+        texts = self._texts(settings.text_template)
+        interactions = left_by(cut, self.histories.values(), settings)
+        if self._fadings is None:
             # By the half that chooses, and by its present settings: for each others all texts would be read again.
-            self._fading = fixed_fading([(cut, models)], settings, step=2).history_fading
-        settings = settings.model_copy(update={"history_fading": self._fading})
+            found = with_fadings([(cut, interactions)], texts, settings, step=2)
+            self._fadings = {"history_fading": found.history_fading, "taste_fading": found.taste_fading}
+        settings = settings.model_copy(update=self._fadings)
+        models = trained_on(interactions, texts, settings)
         _, judge = self._cut(settings)
         choosing = {keep: parts[::2] for keep, parts in told(judge, models, settings).items()}
         choice = learn_blend([choosing], settings, with_taste=models is not None) or self._unlearned(settings)
@@ -104,13 +108,21 @@ class Validation:
     def confirm(self, changes: Changes, outcome: Outcome, *, as_trained: bool = False) -> Ndcg:
         """What the other half says to the chosen weights, or to those that a training with these changes learns."""
         settings = self._changed(changes)
-        choice = self._as_a_training_learns(settings) if as_trained else outcome.choice
+        choice, models = outcome.choice, outcome.models
+        if as_trained:
+            choice = self._as_a_training_learns(settings)
+            if choice.taste_fading != outcome.choice.taste_fading:
+                models = self._trained(settings.model_copy(update={"taste_fading": choice.taste_fading}))
         _, judge = self._cut(settings.model_copy(update={"history_fading": choice.weights.fading}))
-        model = outcome.models[choice.keep] if outcome.models else None
+        model = models[choice.keep] if models else None
         return _ndcg(judge.parts(model)[1::2], choice.weights, with_taste=model is not None)
 
     def _changed(self, changes: Changes) -> Settings:
         return self.settings.model_copy(update=dict(changes))
+
+    def _trained(self, settings: Settings) -> Models | None:
+        interactions = left_by(self._cut_anew(settings), self.histories.values(), settings)
+        return trained_on(interactions, self._texts(settings.text_template), settings)
 
     def _as_a_training_learns(self, settings: Settings) -> Choice:
         """What a training on what the cut leaves would learn by itself."""
@@ -122,7 +134,8 @@ class Validation:
         return found or self._unlearned(settings)
 
     def _unlearned(self, settings: Settings) -> Choice:
-        return Choice(BlendWeights().under(settings), keeps(len(self._item_ids), settings)[0])
+        weights, keep = BlendWeights().under(settings), keeps(len(self._item_ids), settings)[0]
+        return Choice(weights, keep, settings.taste_fading or 0.0)
 
     def _cut(self, settings: Settings) -> tuple[Cut, Judge]:
         key = (settings.half_life_days, settings.history_limit, settings.history_fading or 0.0, settings.text_template)

@@ -63,6 +63,7 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     """The same score over every item, from fp32 vectors and all weights."""
     settings = catalogue.ledger.learned.usual().under(catalogue.settings)
     weights = catalogue.ledger.learned.blend().under(settings)
+    settings = settings.model_copy(update={"taste_fading": catalogue.ledger.learned.taste_fading()})
     histories = defaultdict(list)
     for event in split.train:
         histories[event.user_id].append(event)

@@ -47,7 +47,8 @@ def test_what_the_settings_say_wins_over_what_was_learned():
     assert not all_fixed(fixed)
     others = {"blend_text": 0, "blend_prior": 0, "interests_prior": 0, "prior_half_life_days": 1}
     assert not all_fixed(Settings(**others))
-    assert all_fixed(Settings(**others, history_fading=0))
+    assert not all_fixed(Settings(**others, history_fading=0))
+    assert all_fixed(Settings(**others, history_fading=0, taste_fading=0))
 
 
 def told(times):

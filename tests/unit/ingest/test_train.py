@@ -52,7 +52,7 @@ def test_what_is_liked_together_points_at_each_other(akin: Installation) -> None
 
 def test_as_many_weights_are_kept_as_were_found_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "ingest.taste.blending.learn", lambda *_, **__: Choice(BlendWeights(text=0.3), Keep(2, "most_used"))
+        "ingest.taste.blending.learn", lambda *_, **__: Choice(BlendWeights(text=0.3), Keep(2, "most_used"), 0.3)
     )
     with installation(tmp_path, taste_least_users=4) as akin:
         akin.add_items([Item(item_id=i, text=f"text of {i}") for i in "abcd"])
@@ -61,9 +61,10 @@ def test_as_many_weights_are_kept_as_were_found_best(tmp_path: Path, monkeypatch
         report = train_live(akin.settings, akin.ledger)
 
         weights = akin.ledger.taste.weights(list("abcd"))
-        assert (report.neighbours, report.kept) == (2, "most_used")
+        assert (report.neighbours, report.kept, report.taste_fading) == (2, "most_used", 0.3)
         assert {len(one.positions) for one in weights.values()} == {2}
         assert akin.ledger.learned.blend() == BlendWeights(text=0.3)
+        assert akin.ledger.learned.taste_fading() == 0.3
 
 
 def test_training_again_without_news_changes_nothing(akin: Installation) -> None:

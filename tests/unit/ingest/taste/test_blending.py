@@ -8,7 +8,7 @@ import pytest
 from ingest.events import Event
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from ingest.taste.blending import better, learn, learn_blend, told, trained_on
+from ingest.taste.blending import better, learn, learn_blend, left_by, told, trained_on
 from ingest.taste.cuts import SAMPLE, Cut
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
@@ -199,7 +199,7 @@ def test_what_the_order_of_histories_without_times_says_is_held_against_chance()
     settings, texts = Settings(taste_least_users=2), Texts(np.zeros((len(ITEMS), 0), np.float32))
 
     def prior_by(*cuts):
-        models = [trained_on(cut, [*casual, *fond], texts, settings) for cut in cuts]
+        models = [trained_on(left_by(cut, [*casual, *fond], settings), texts, settings) for cut in cuts]
         samples = [told(Judge(cut, texts, settings), model, settings) for cut, model in zip(cuts, models, strict=True)]
         return learn_blend(samples, settings, with_taste=True).weights.prior
 

@@ -5,9 +5,10 @@ import pytest
 
 from ingest.scoring import BlendWeights
 from ingest.settings import Settings
-from ingest.taste.blending import blended, learn
+from ingest.taste.blending import Choice, blended, learn
 from ingest.taste.cuts import SHARE, Cut
 from ingest.taste.ease import ease
+from ingest.taste.in_common import InCommon
 from ingest.taste.interactions import collect
 from ingest.taste.judge import HALF_LIVES, Judge
 from ingest.taste.keeping import Keep
@@ -36,7 +37,8 @@ def measured(name):
     arguments = {"present": test.present, "since": since_share(known)}
     texts = Texts(text)
     found = learn(item_ids, texts, lambda: known, settings, **arguments)
-    weights, keep = found or (BlendWeights(), KEEPS[0])
+    weights, keep, taste_fading = found or Choice(BlendWeights(), KEEPS[0])
+    settings = settings.model_copy(update={"taste_fading": taste_fading})
     interactions = collect(item_ids, known, test.present, settings)
     judge = Judge(test, texts, settings)
 
@@ -50,7 +52,7 @@ def measured(name):
     best = 0.0
     for ridge in (1.0, 2.0, 3.0, 10.0):
         keep = [Keep(len(item_ids))]
-        (incoming,) = ease(likes, no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, keeps=keep)
+        (incoming,) = ease(InCommon(likes), no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, keeps=keep)
         model = TasteModel(item_ids=tuple(item_ids), incoming=incoming)
         best = max(best, mean_gain(judge, model, lambda parts: parts.taste))
     return blend, best, popular

@@ -1,4 +1,4 @@
-"""How quickly histories fade is learned from what users did last, where their order is one of time."""
+"""How quickly histories and what they teach fade is learned from what users did last, where their order is of time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,12 +10,14 @@ from ingest.settings import Settings
 from ingest.taste.blending import learn
 from ingest.taste.choosing import LEAST_SAMPLE, surely_best
 from ingest.taste.cuts import Cut
-from ingest.taste.fading import FADINGS, best_fading
+from ingest.taste.fading import FADINGS, TASTE_FADINGS, best_of, commonest, with_fadings
+from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge
 from ingest.taste.order import agreement, is_of_the_file
 from ingest.taste.texts import Texts
 
 ITEMS = [f"i{n:03}" for n in range(120)]
+LIKED_SHARE = 0.4
 PARTS = 6  # kinds of items; a user likes one kind after another
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,7 +35,30 @@ def event(user, n, item, timestamp):
     return Event(event_id=f"{user}-{n}", user_id=f"u{user}", item_id=known, type="like", timestamp=timestamp)
 
 
-def fading(rows, *, timed=False, timed_users=0, **settings):
+def in_turn(users=300, seed=3):
+    """Histories of users who go through the kinds in one order: what is met together is not of one kind, what is near is."""
+    chance = np.random.default_rng(seed)
+    for _ in range(users):
+        first = chance.integers(PARTS)
+        kinds = [(first + n) % PARTS for n in range(3)]
+        yield [int(kind * 20 + item) for kind in kinds for item in chance.permutation(20)[:8]]
+
+
+def aimless(users=300, seed=3):
+    """Histories in any order of users who like three kinds. No kind is used up: that would tell what is next."""
+    chance = np.random.default_rng(seed)
+    for _ in range(users):
+        kinds = chance.permutation(PARTS)[:3]
+        liked = [int(kind * 20 + item) for kind in kinds for item in range(20) if chance.random() < LIKED_SHARE]
+        yield chance.permutation(liked).tolist()
+
+
+def fading(rows, **given):
+    """How quickly histories fade by what is learned of these."""
+    return learned(rows, **given).weights.fading
+
+
+def learned(rows, *, timed=False, timed_users=0, **settings):
     """What is learned of these histories; with `timed_users`, of as many more whose events have times."""
     settings = Settings(**settings)
     rows = list(rows)
@@ -45,7 +70,7 @@ def fading(rows, *, timed=False, timed_users=0, **settings):
     present = START + timedelta(hours=24) if timed or timed_users else None
     found = learn(ITEMS, texts, lambda: histories, settings, present=present, since=None)
     assert found is not None
-    return found.weights.fading
+    return found
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -53,14 +78,20 @@ def test_where_tastes_wander_what_was_met_last_counts_most(timed):
     assert fading(wandering(), timed=timed) > 0
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_where_what_is_near_belongs_together_it_teaches_most(timed):
+    assert learned(in_turn(), timed=timed).taste_fading > 0
+
+
 def test_where_the_order_says_nothing_all_counts_alike():
-    chance = np.random.default_rng(4)
-    assert fading([chance.permutation(row).tolist() for row in wandering()]) == 0
+    found = learned(aimless())
+    assert (found.weights.fading, found.taste_fading) == (0, 0)
 
 
 def test_an_order_of_the_file_is_none_of_time():
     """What comes last is like what comes before it, but only because the file is sorted."""
-    assert fading([sorted(row) for row in wandering()]) == 0
+    found = learned([sorted(row) for row in wandering()])
+    assert (found.weights.fading, found.taste_fading) == (0, 0)
     assert fading([sorted(row) for row in wandering()], timed=True) > 0
 
 
@@ -91,9 +122,9 @@ def test_what_is_drawn_by_chance_is_asked_of_whole_histories(monkeypatch):
 def test_too_few_users_tell_nothing():
     clear = np.tile(np.linspace(0.1, 1, len(FADINGS)), (LEAST_SAMPLE, 1))
     clear += np.random.default_rng(1).normal(0, 0.01, clear.shape)
-    assert best_fading([clear]) == FADINGS[-1]
-    assert best_fading([clear[1:]]) == 0
-    assert best_fading([]) == 0
+    assert best_of([clear]) == len(FADINGS) - 1
+    assert best_of([clear[1:]]) == 0
+    assert best_of([]) == 0
 
 
 def test_of_what_is_not_told_apart_the_least_is_taken():
@@ -103,7 +134,7 @@ def test_of_what_is_not_told_apart_the_least_is_taken():
     gains += chance.normal(0, 0.2, gains.shape)
     gains[:, 6] += 0.001 - gains[:, 6].mean() + gains[:, 3:].mean(axis=0).max()  # best by a hair
     assert surely_best([gains], 2.0) == 6
-    assert 3 <= FADINGS.index(best_fading([gains])) < 6
+    assert 3 <= best_of([gains]) < 6
 
 
 def test_histories_are_drawn_evenly_where_there_are_many():
@@ -117,6 +148,33 @@ def test_histories_are_drawn_evenly_where_there_are_many():
 def test_what_the_settings_say_is_not_learned():
     assert fading(wandering(), history_fading=0.0) == 0
     assert fading(wandering(), history_fading=0.05) == 0.05
+    assert learned(in_turn(), history_fading=1.0).taste_fading > 0
+    found = learned(wandering(), taste_fading=0.07)
+    assert found.weights.fading > 0
+    assert found.taste_fading == 0.07
+
+
+def test_nothing_is_trained_to_learn_what_the_settings_say(monkeypatch):
+    monkeypatch.setattr("ingest.taste.fading.train", None)
+    settings = Settings(history_fading=0.3, taste_fading=0.2)
+    assert with_fadings([(None, None)], None, settings) == settings
+
+
+def test_the_commonest_items_say_what_all_would(monkeypatch):
+    whole = learned(in_turn())
+    monkeypatch.setattr("ingest.taste.fading.COMMONEST", 80)
+    part = learned(in_turn())
+    assert part.taste_fading > 0
+    assert whole.weights.fading > 0 < part.weights.fading
+    assert TASTE_FADINGS.index(part.taste_fading) >= 1
+
+
+def test_the_commonest_items_are_those_that_most_histories_hold():
+    rows = [[0, 1, 2], [1, 2], [2, 1, 3], [3, 1]]
+    histories = [[event(user, n, item, None) for n, item in enumerate(row)] for user, row in enumerate(rows)]
+    interactions = collect(ITEMS[:5], histories, None, Settings())
+    assert commonest(interactions, 2).tolist() == [1, 2]
+    assert commonest(interactions, 10).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_two_users_agree_on_an_order_always_by_a_file_and_half_of_the_time_by_chance():

@@ -1,16 +1,19 @@
 """Item-item weights: the same by every way of computing them, stronger for what is liked together, never for itself."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from scipy import sparse
 
 from ingest.events import Event
 from ingest.settings import Settings
 from ingest.taste.ease import ease
+from ingest.taste.in_common import InCommon
 from ingest.taste.interactions import Interactions, collect, damped
 from ingest.taste.keeping import Keep
 from ingest.taste.model import KEEPS, TooFewEvents, keeps, ridge_for, train
@@ -34,6 +37,11 @@ def random_matrix(users, items, seed=0, density=0.3):
     )
 
 
+def interactions_of(item_ids, matrix):
+    places = np.zeros(matrix.nnz, np.int32)
+    return Interactions(item_ids=tuple(item_ids), matrix=matrix, places=places, events=matrix.nnz)
+
+
 def random_text(items, dimensions=4, seed=1):
     vectors = np.random.default_rng(seed).normal(size=(items, dimensions)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -42,7 +50,7 @@ def random_text(items, dimensions=4, seed=1):
 def all_of(matrix, text, *, ridge=1.0, ridge_growth=0.7, text_share=0.0):
     """All weights of EASE."""
     keep = Keep(matrix.shape[1])
-    (found,) = ease(matrix, text, ridge=ridge, ridge_growth=ridge_growth, text_share=text_share, keeps=[keep])
+    (found,) = ease(InCommon(matrix), text, ridge=ridge, ridge_growth=ridge_growth, text_share=text_share, keeps=[keep])
     return found.toarray()
 
 
@@ -89,7 +97,7 @@ def test_what_a_long_history_holds_is_taken_for_less_alike(dense_items):
     matrix = (rng.random((60, 40)) < 0.1).astype(np.float32)
     matrix[0, 2:] = 1.0  # one user has met nearly everything
     matrix[1:30, :2] = 1.0
-    interactions = Interactions(item_ids=tuple(map(str, range(40))), matrix=sparse.csr_array(matrix), events=500)
+    interactions = interactions_of(tuple(map(str, range(40))), sparse.csr_array(matrix))
     texts = Texts(np.zeros((40, 0), np.float32))
     undamped = Settings(taste_dense_items=dense_items, taste_least_users=1, taste_user_damping=0)
     damping = undamped.model_copy(update={"taste_user_damping": 0.4})
@@ -123,7 +131,7 @@ def test_the_ridge_is_smaller_the_more_users_there_are():
 def test_a_training_fits_weights_with_the_ridge_for_its_users(users):
     rng = np.random.default_rng(users)
     matrix = sparse.csr_array((rng.random((users, 30)) < 0.2).astype(np.float32))
-    interactions = Interactions(item_ids=tuple(f"i{n}" for n in range(30)), matrix=matrix, events=matrix.nnz)
+    interactions = interactions_of(tuple(f"i{n}" for n in range(30)), matrix)
     plain, texts = Settings(taste_text_share=0.0), Texts(np.zeros((30, 0), np.float32))
 
     trained = train(interactions, texts, plain, [Keep(30)])
@@ -173,15 +181,19 @@ def test_neighbours_are_shrunk_cosines():
     lengths = np.linalg.norm(x, axis=0)
     expected = x.T @ x / (np.outer(lengths, lengths) + 2.0)
     np.fill_diagonal(expected, 0)
-    (found,) = cosine_neighbours(matrix, keeps=[Keep(9)], shrinkage=2.0)
+    (found,) = cosine_neighbours(InCommon(matrix), keeps=[Keep(9)], shrinkage=2.0)
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
 
 
 def by_ease(matrix, keeps):
-    return ease(matrix, np.zeros((20, 0), np.float32), ridge=1.0, ridge_growth=0.7, text_share=0.0, keeps=keeps)
+    return ease(
+        InCommon(matrix), np.zeros((20, 0), np.float32), ridge=1.0, ridge_growth=0.7, text_share=0.0, keeps=keeps
+    )
 
 
-@pytest.mark.parametrize("train_weights", [by_ease, lambda matrix, keeps: cosine_neighbours(matrix, keeps=keeps)])
+@pytest.mark.parametrize(
+    "train_weights", [by_ease, lambda matrix, keeps: cosine_neighbours(InCommon(matrix), keeps=keeps)]
+)
 def test_what_is_used_most_is_what_the_matrix_has_most_of(train_weights):
     popular = np.linspace(0.05, 0.9, 20)
     matrix = sparse.csr_array((np.random.default_rng(2).random((80, 20)) < popular).astype(np.float32))
@@ -197,23 +209,23 @@ def test_what_is_used_most_is_what_the_matrix_has_most_of(train_weights):
 
 
 def test_the_catalogue_decides_how_weights_are_trained():
-    interactions = Interactions(item_ids=tuple("abcdef"), matrix=random_matrix(20, 6), events=20)
+    interactions = interactions_of(tuple("abcdef"), random_matrix(20, 6))
     text = random_text(6)
     small = train(interactions, Texts(text), SETTINGS, [Keep(50)])[Keep(50)]
     large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}), KEEPS)
     assert small.incoming.nnz == 6 * 5
     taught = damped(interactions.matrix, SETTINGS.taste_user_damping)
-    for found, expected in zip(large.values(), cosine_neighbours(taught, keeps=KEEPS), strict=True):
+    for found, expected in zip(large.values(), cosine_neighbours(InCommon(taught), keeps=KEEPS), strict=True):
         np.testing.assert_array_equal(found.incoming.toarray(), expected.toarray())
 
 
 def test_too_few_users_are_no_error():
-    interactions = Interactions(item_ids=("a", "b"), matrix=random_matrix(3, 2, density=1.0), events=6)
+    interactions = interactions_of(("a", "b"), random_matrix(3, 2, density=1.0))
     assert train(interactions, Texts(random_text(2)), Settings(), KEEPS) == TooFewEvents(users=3, needed=100)
 
 
 def test_a_catalogue_of_one_item_has_nothing_to_point_at_it():
-    interactions = Interactions(item_ids=("a",), matrix=sparse.csr_array(np.ones((2, 1), np.float32)), events=2)
+    interactions = interactions_of(("a",), sparse.csr_array(np.ones((2, 1), np.float32)))
     for model in train(interactions, Texts(random_text(1)), SETTINGS, KEEPS).values():
         assert [(item_id, weights.tolist()) for item_id, _, weights in model.rows()] == [("a", [])]
 
@@ -229,6 +241,59 @@ def test_the_matrix_holds_signed_saturated_weights_of_users_with_two_items():
     np.testing.assert_allclose(found.matrix.toarray(), [[1, -0.25, 0], [1, 0.5, 0]], atol=1e-6)
 
 
+def test_a_place_is_how_many_items_had_been_met_before():
+    one_by_one = [event("ann", item, days_ago=9 - n) for n, item in enumerate("cabdab")]
+    together = [*(event("bob", item, days_ago=5) for item in "ab"), *(event("bob", item, days_ago=1) for item in "cd")]
+    untimed = [structs.replace(event("cy", item), timestamp=None) for item in "dcb"]
+    found = collect(list("abcd"), [one_by_one, together, untimed], NEWEST, SETTINGS)
+    held = [dict(zip(row.indices.tolist(), places, strict=True)) for row, places in rows_and_places(found)]
+    # a and b were met again at the end, when all four had been met.
+    assert held == [{0: 4, 1: 4, 2: 0, 3: 3}, {0: 0, 1: 0, 2: 2, 3: 2}, {3: 0, 2: 1, 1: 2}]
+
+
+def test_what_fades_is_taught_by_what_was_met_nearby():
+    """Everybody meets the same four items, a beside b and far from c."""
+    matrix = sparse.csr_array(np.ones((30, 4), np.float32))
+    together = Interactions(
+        item_ids=tuple("abcd"), matrix=matrix, places=np.tile([0, 1, 40, 41], 30).astype(np.int32), events=120
+    )
+    texts = Texts(np.zeros((4, 0), np.float32))
+    for dense_items in (10, 2):
+        each = SETTINGS.model_copy(update={"taste_dense_items": dense_items, "taste_fading": 0.5})
+        found = train(together, texts, each, [Keep(4)])[Keep(4)].incoming.toarray()
+        assert found[0, 1] > 2 * abs(found[0, 2])
+        whole = train(together, texts, each.model_copy(update={"taste_fading": 0}), [Keep(4)])[Keep(4)]
+        np.testing.assert_allclose(whole.incoming.toarray()[0, 1:], whole.incoming.toarray()[0, 1], rtol=1e-4)
+
+
+def test_some_of_the_items_keep_their_order_their_weights_and_their_places():
+    matrix = random_matrix(12, 7)
+    places = np.arange(matrix.nnz, dtype=np.int32)
+    whole = Interactions(item_ids=tuple("abcdefg"), matrix=matrix, places=places, events=50)
+    part = whole.of(np.array([1, 4, 6]))
+    assert (part.item_ids, part.users) == (("b", "e", "g"), 12)
+    np.testing.assert_array_equal(part.matrix.toarray(), matrix.toarray()[:, [1, 4, 6]])
+    where = sparse.csr_array((places + 1, matrix.indices, matrix.indptr), shape=matrix.shape).toarray()[:, [1, 4, 6]]
+    np.testing.assert_array_equal(part.places + 1, where[where > 0])
+
+
+def test_a_part_is_trained_as_the_whole_would_be():
+    interactions, settings = (
+        interactions_of("abcdef", random_matrix(20, 6)),
+        SETTINGS.model_copy(update={"taste_dense_items": 8}),
+    )
+    text = Texts(random_text(6))
+    part = train(interactions, text, settings, KEEPS[:1], of=9)[KEEPS[0]].incoming.toarray()
+    common = InCommon(damped(interactions.matrix, settings.taste_user_damping))
+    np.testing.assert_array_equal(part, cosine_neighbours(common, keeps=KEEPS[:1])[0].toarray())
+
+
+def rows_and_places(interactions):
+    bounds = interactions.matrix.indptr
+    for user, (start, end) in enumerate(pairwise(bounds)):
+        yield interactions.matrix[[user]], interactions.places[start:end].tolist()
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     seed=st.integers(0, 1000),
@@ -241,8 +306,8 @@ def test_no_item_points_at_itself_and_every_weight_is_finite(seed, users, items,
     matrix = random_matrix(users, items, seed)
     text = random_text(items, seed=seed) if with_text else np.zeros((items, 4), np.float32)
     choices = [Keep(k), Keep(k, "most_used"), Keep(k, "shared")]
-    of_ease = ease(matrix, text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
-    both = zip(choices * 2, [*of_ease, *cosine_neighbours(matrix, keeps=choices)], strict=True)
+    of_ease = ease(InCommon(matrix), text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
+    both = zip(choices * 2, [*of_ease, *cosine_neighbours(InCommon(matrix), keeps=choices)], strict=True)
     for keep, found in both:
         assert found.shape == (items, items)
         assert found.nnz <= k * items

@@ -45,7 +45,9 @@ def tuned(events, minutes=10.0, vectors=lambda _: NO_TEXT, **settings):
 def test_bad_settings_are_found_out_and_the_gain_is_measured_on_other_users():
     found = tuned(events_of(400), taste_neighbours=1)
     assert found.found["taste_neighbours"] > 1
-    assert {"blend_text", "blend_prior", "taste_kept"} <= set(found.found), "what was chosen with it is written as well"
+    assert {"blend_text", "blend_prior", "taste_kept", "taste_fading"} <= set(found.found), (
+        "what was chosen with it is written as well"
+    )
     assert found.blend.added.low > 0
     assert found.users == 200
     assert "taste_neighbours" in as_toml(found)
@@ -120,7 +122,7 @@ def test_an_attribute_that_says_what_people_like_comes_into_the_text_and_one_tha
 def test_where_nothing_is_learned_from_events_a_template_is_found_by_texts_alone():
     found = tuned(events_of(300), vectors=group_told, attributes={"group": "keyword"}, taste_least_users=1_000)
     assert "{group}" in found.found["text_template"]
-    of_a_blend = {"blend_text", "blend_prior", "taste_neighbours", "taste_kept"}
+    of_a_blend = {"blend_text", "blend_prior", "taste_neighbours", "taste_kept", "taste_fading"}
     assert not of_a_blend & set(found.found), "there was no blend to find them of"
 
 
@@ -173,7 +175,7 @@ def test_where_tastes_wander_a_search_lets_histories_fade_and_confirms_by_what_i
     found = validation.choose({})
 
     assert found.choice.weights.fading > 0
-    whole = found._replace(choice=Choice(replace(found.choice.weights, fading=0.0), found.choice.keep))
+    whole = found._replace(choice=found.choice._replace(weights=replace(found.choice.weights, fading=0.0)))
     assert validation.confirm({}, found).blend.mean() > validation.confirm({}, whole).blend.mean()
     fixed = Validation(
         split_events(events, ITEMS, given),
