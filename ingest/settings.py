@@ -125,8 +125,8 @@ class Settings(BaseSettings):
         None,
         ge=0,
         allow_inf_nan=False,
-        description="What two items of one history teach of each other counts 1 / (1 + n times this) with n items "
-        "met between them; 0: all alike; default: learned with the taste.",
+        description="What two items of one history teach of each other counts 1 / (1 + n times this), one having been "
+        "met n items after the other; 0: all alike; default: learned with the taste.",
     )
     history_limit: int = Field(500, ge=1, le=1000, description="How many of a user's latest events make the profile.")
     popularity_days: float = Field(

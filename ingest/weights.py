@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -61,16 +61,11 @@ def met_since(newest_first: Sequence[Event]) -> list[int]:
     """How many other items were met after each event."""
     met: set[str] = set()
     counts = []
-    for together in met_together(newest_first):
+    for _, group in groupby(enumerate(newest_first), key=lambda pair: pair[1].timestamp or pair[0]):
+        together = [event.item_id for _, event in group]
         counts += [len(met) - (item_id in met) for item_id in together]
         met.update(together)
     return counts
-
-
-def met_together(events: Iterable[Event]) -> Iterator[list[str]]:
-    """The items of events in their order, in groups: those of one time, and each by itself that has none."""
-    for _, group in groupby(enumerate(events), key=lambda pair: pair[1].timestamp or pair[0]):
-        yield [event.item_id for _, event in group]
 
 
 def liked_types(settings: Settings) -> frozenset[str]:

@@ -45,7 +45,7 @@ class LearnedStore:
         return BlendWeights(**orjson.loads(stored.get(_BLEND, "{}")), **fading)
 
     def keep_taste_fading(self, fading: float) -> None:
-        """Write down by how much of what was met between them the weights of items fade, see `taste_fading`."""
+        """Write down the `taste_fading` that a training went by."""
         with self._database.write() as connection:
             self._database.upsert(connection, meta, [{"key": _TASTE_FADING, "value": str(fading)}])
 

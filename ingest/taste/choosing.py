@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 LEAST_SAMPLE = 50  # users; fewer cannot tell
 SURE = 2.0  # standard errors: the best of many choices is better than the present one by luck, too
-VERY_SURE = 3.0  # the best of dozens all the more
 FAIRLY_SURE = 1.0
 
 
@@ -19,8 +18,12 @@ def surely_best(cuts: Sequence[NDArray[np.float64]], errors: float) -> int:
     """
     sure = -_behind(cuts, 0) > errors * _error(cuts, 0)
     sure[0] = True
-    means = [scaled.mean(axis=0) for scaled in _scaled(cuts)]
-    return int(np.argmin(np.where(sure, np.sum([1.0 / np.maximum(mean, 1e-12) for mean in means], axis=0), np.inf)))
+    return int(np.argmin(np.where(sure, _effort(cuts), np.inf)))
+
+
+def best_of(cuts: Sequence[NDArray[np.float64]]) -> int:
+    """Which column is best, by chance or not."""
+    return int(np.argmin(_effort(cuts)))
 
 
 def least_of_the_best(cuts: Sequence[NDArray[np.float64]], best: int) -> int:
@@ -30,6 +33,12 @@ def least_of_the_best(cuts: Sequence[NDArray[np.float64]], best: int) -> int:
     Regression Trees, 1984).
     """
     return int(np.argmax(_behind(cuts, best) <= _error(cuts, best)))
+
+
+def _effort(cuts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The inverse of the harmonic mean over the cuts, but for a factor."""
+    means = [scaled.mean(axis=0) for scaled in _scaled(cuts)]
+    return np.asarray(np.sum([1.0 / np.maximum(mean, 1e-12) for mean in means], axis=0))
 
 
 def _scaled(cuts: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:

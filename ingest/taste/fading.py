@@ -1,14 +1,14 @@
 """How quickly histories fade, and how quickly what their items have in common: learned by the taste alone."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.settings import Settings
-from ingest.taste.choosing import LEAST_SAMPLE, VERY_SURE, least_of_the_best, surely_best
+from ingest.taste.choosing import LEAST_SAMPLE, SURE, best_of, least_of_the_best, surely_best
 from ingest.taste.cuts import Cut, HeldOut
+from ingest.taste.ease import few_users
 from ingest.taste.interactions import Interactions
 from ingest.taste.judge import CUTOFF, gains_of, seen_columns, taste_query, top
 from ingest.taste.keeping import Incoming
@@ -19,7 +19,9 @@ from ingest.weights import event_weights, faded, met_since
 
 FADINGS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 TASTE_FADINGS = (0.0, 0.03, 0.1, 0.3, 1.0)
-COMMONEST = 4_000  # items tell as much as all: what takes a minute over 10,000 takes seconds
+# So much tells as much as all: what takes minutes of 20,000 items takes seconds.
+COMMONEST = 4_000  # items
+MOST_USERS = 50_000
 
 
 def with_fadings(
@@ -28,27 +30,49 @@ def with_fadings(
     """The settings with both fadings: as they say, or as is best together for what the cuts hold out.
 
     They are learned on the commonest items, with the first of what may be kept, from every `step`th user. What is drawn
-    by chance says nothing of them, and neither does what is last in an order that is not of time. Other than 0 they
-    must be better by three standard errors; of what is as good as the best, as far as one can tell, the least is taken,
-    of `taste_fading` first: what was met long ago is not soon forgotten.
+    by chance says nothing of them, and neither does what is last in an order that is not of time.
     """
-    pairs = list(product(_asked(settings.taste_fading, TASTE_FADINGS), _asked(settings.history_fading, FADINGS)))
-    found = 0
-    if len(pairs) > 1:
-        gains = [_gains(cut, interactions, texts, settings, step) for cut, interactions in left if _is_of_time(cut)]
-        found = best_of(gains)
-    taste, history = pairs[found]
-    return settings.model_copy(update={"taste_fading": taste, "history_fading": history})
+    tastes = _values(settings.taste_fading, TASTE_FADINGS)
+    if len(tastes) > 1 and any(_would_cost_more(interactions, texts) for _, interactions in left):
+        tastes = tastes[:1]
+    histories = _values(settings.history_fading, FADINGS)
+    taste, history = 0, 0
+    if len(tastes) * len(histories) > 1:
+        asked = [(cut, interactions) for cut, interactions in left if _is_of_time(cut)]
+        gains = [_gains(cut, interactions, texts, settings, tastes, step) for cut, interactions in asked]
+        taste, history = best_pair(gains, len(histories))
+    return settings.model_copy(update={"taste_fading": tastes[taste], "history_fading": histories[history]})
 
 
-def best_of(cuts: Sequence[NDArray[np.float64]]) -> int:
-    """Which column of `(users, choices)` gains is best for several cuts, each counting alike; else the first."""
+def best_pair(cuts: Sequence[NDArray[np.float64]], histories: int) -> tuple[int, int]:
+    """Which fadings of taste and of histories are best for several cuts, each counting alike: their numbers.
+
+    The gains are `(users, pairs)`, the first of taste with each of so many of histories, then the next. Another of
+    histories than the first must surely beat it, and then another of taste the best that is found without, so that
+    what one gains does not speak for the other. Of what is as good as the best, as far as one can tell, the least is
+    taken: what was met long ago is not soon forgotten.
+    """
     told = [one for one in cuts if len(one) >= LEAST_SAMPLE]
-    return least_of_the_best(told, surely_best(told, VERY_SURE)) if told else 0
+    if not told:
+        return 0, 0
+    plain = [one[:, :histories] for one in told]
+    found = least_of_the_best(plain, surely_best(plain, SURE))
+    best = best_of(plain)
+    faded = [np.column_stack([one[:, best], one[:, histories:]]) for one in told]
+    if (sure := surely_best(faded, SURE)) == 0:
+        return 0, found
+    least = least_of_the_best([one[:, 1:] for one in faded], sure - 1)
+    return 1 + least // histories, least % histories
 
 
-def _asked(said: float | None, all_of_them: Sequence[float]) -> Sequence[float]:
+def _values(said: float | None, all_of_them: Sequence[float]) -> Sequence[float]:
     return all_of_them if said is None else (said,)
+
+
+def _would_cost_more(interactions: Interactions, texts: Texts) -> bool:
+    """Whether what fades takes much more time and memory than what does not: few users, and many items."""
+    items = len(interactions.item_ids)
+    return items > COMMONEST and few_users(interactions.users, items, texts.vectors.shape[1])
 
 
 def _is_of_time(cut: Cut) -> bool:
@@ -56,16 +80,17 @@ def _is_of_time(cut: Cut) -> bool:
     return not cut.by_chance and not is_of_the_file(cut.untimed(HISTORIES), cut.items)
 
 
-def _gains(cut: Cut, interactions: Interactions, texts: Texts, settings: Settings, step: int) -> NDArray[np.float64]:
+def _gains(
+    cut: Cut, interactions: Interactions, texts: Texts, settings: Settings, tastes: Sequence[float], step: int
+) -> NDArray[np.float64]:
     """NDCG@10 of each user by the taste with each pair of fadings: `(users, pairs)`; no users of too few events."""
     common = commonest(interactions, COMMONEST)
-    part = _Part(cut, interactions.of(common), settings, step)
-    texts = Texts(texts.vectors[common])
+    part = _Part(cut, interactions.of(common, MOST_USERS), settings, step)
     first = keeps(cut.items, settings)[0]
     found = []
-    for fading in _asked(settings.taste_fading, TASTE_FADINGS):
-        faded = settings.model_copy(update={"taste_fading": fading})
-        models = train(part.interactions, texts, faded, [first], of=cut.items)
+    for fading in tastes:
+        so_faded = settings.model_copy(update={"taste_fading": fading})
+        models = train(part.interactions, texts.of(common), so_faded, [first], catalogue=cut.items)
         if not isinstance(models, dict):
             return np.empty((0, 0))
         found.append(part.gains(models[first].incoming))
@@ -84,7 +109,7 @@ class _Part:
     def __init__(self, cut: Cut, interactions: Interactions, settings: Settings, step: int) -> None:
         self.interactions = interactions
         self._columns = {item_id: column for column, item_id in enumerate(interactions.item_ids)}
-        self._fadings = _asked(settings.history_fading, FADINGS)
+        self._fadings = _values(settings.history_fading, FADINGS)
         users = [held for held in cut.users[::step] if not self._columns.keys().isdisjoint(held.liked)]
         self._asked = [(held, *self._queries(held, cut.columns, settings)) for held in users]
 

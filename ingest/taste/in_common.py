@@ -11,16 +11,16 @@ from scipy import sparse
 from ingest.encoder.protocol import Vectors
 from ingest.taste.interactions import Matrix
 
-_PAIRS = 2_000_000  # of entries at a time: some 100 MB
+_PAIRS = 1_000_000  # of entries at a time: some 80 MB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InCommon:
     """`sum_u x_ui x_uj / (1 + fading |p_ui - p_uj|)` for the items i and j.
 
     x is `matrix`, `(users, items)`; p are the `places` of its entries in their histories, in the order of its data.
-    What is next to each other was met for one reason more often than what lies a hundred items apart. As
-    `1 / (1 + fading d)` is a mean of `exp(-t d)` over t, the sum is a Gram matrix for any fading: it can be inverted.
+    Neighbours were met for one reason more often than what lies a hundred items apart. As `1 / (1 + fading d)` is a
+    mean of `exp(-t d)` over t, the sum is a Gram matrix for any fading: with a ridge it can be inverted.
     """
 
     matrix: Matrix
@@ -37,12 +37,12 @@ class InCommon:
             values = self.matrix.data[entry] * self.matrix.data[other]
             apart = np.abs(self._places[entry] - self._places[other])
             flat = row * items + self.matrix.indices[other]
-            np.add.at(found.reshape(-1), flat, values / (1.0 + np.float32(self.fading) * apart).astype(np.float32))
+            np.add.at(found.reshape(-1), flat, (values / (1.0 + self.fading * apart)).astype(np.float32))
         return found
 
     def _pairs(self, block: slice) -> Iterator[tuple[NDArray[np.int64], ...]]:
         """Each entry of these items beside all of the same user: row in the block, and the numbers of both."""
-        by_item, starts = self._numbered, self.matrix.indptr.astype(np.int64)
+        by_item, starts = self._numbered, self._starts
         mine = slice(by_item.indptr[block.start], by_item.indptr[block.stop])
         entries, users = by_item.data[mine].astype(np.int64), by_item.indices[mine]
         rows = np.repeat(np.arange(block.stop - block.start), np.diff(by_item.indptr[block.start : block.stop + 1]))
@@ -68,6 +68,10 @@ class InCommon:
         numbers = np.arange(self.matrix.nnz, dtype=self.matrix.indptr.dtype)
         stored = (numbers, self.matrix.indices, self.matrix.indptr)
         return sparse.csr_array(sparse.csr_array(stored, shape=self.matrix.shape).T)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.asarray(self.matrix.indptr, np.int64)
 
     @property
     def _places(self) -> NDArray[np.int32]:

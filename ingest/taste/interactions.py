@@ -13,7 +13,7 @@ from scipy import sparse
 
 from ingest.events import Event
 from ingest.settings import Settings
-from ingest.weights import event_weights, met_together, saturated
+from ingest.weights import event_weights, met_since, saturated
 
 Matrix: TypeAlias = "sparse.csr_array"
 
@@ -31,7 +31,7 @@ class Popularity(NamedTuple):
 class Interactions:
     """`matrix` is `(users, items) float32` in -1..1; its column i belongs to `item_ids[i]`.
 
-    `places` says of each of its entries, in the order of its data, how many items the user had met before.
+    `places` says of each of its entries, in the order of its data, how many other items the user met after it.
     """
 
     item_ids: tuple[str, ...]
@@ -44,17 +44,24 @@ class Interactions:
         """How many users have enough items to teach something."""
         return int(self.matrix.shape[0])
 
-    def of(self, columns: NDArray[np.integer]) -> "Interactions":
-        """Those with some of the items, in the order of `columns`; histories that hold none of them stay, empty."""
+    def of(self, columns: NDArray[np.integer], most: int) -> "Interactions":
+        """Those with some of the items, in the order of `columns`, of at most so many users, drawn evenly.
+
+        Histories that hold none of them stay, empty.
+        """
+        users = np.arange(0, self.users, max(1, -(-self.users // most)))
+        rows = self.matrix[users]
+        where = sparse.csr_array((self.places, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)[users]
         new = np.full(self.matrix.shape[1], -1, np.int32)
         new[columns] = np.arange(len(columns))
-        held = new[self.matrix.indices] >= 0
-        starts = np.concatenate([[0], np.cumsum(held)])[self.matrix.indptr].astype(self.matrix.indptr.dtype)
-        stored = (self.matrix.data[held], new[self.matrix.indices[held]], starts)
+        held = new[rows.indices] >= 0
+        of_row = np.repeat(np.arange(len(users)), np.diff(rows.indptr))[held]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(of_row, minlength=len(users)))])
+        stored = (rows.data[held], new[rows.indices[held]], starts.astype(rows.indptr.dtype))
         return Interactions(
             item_ids=tuple(self.item_ids[column] for column in columns),
-            matrix=sparse.csr_array(stored, shape=(self.users, len(columns))),
-            places=self.places[held],
+            matrix=sparse.csr_array(stored, shape=(len(users), len(columns))),
+            places=where.data[held],
             events=self.events,
         )
 
@@ -124,10 +131,9 @@ def _row(
 
 
 def _places(events: Sequence[Event], columns: Mapping[str, int], row: Iterable[int]) -> list[int]:
-    """How many items had been met before each of the row's, when it was met last."""
-    met: set[str] = set()
+    """How many other items were met after each of the row's was met last."""
+    newest_first = events[::-1]
     places: dict[int, int] = {}
-    for together in met_together(events):
-        places.update(dict.fromkeys((columns[item_id] for item_id in together), len(met)))
-        met.update(together)
+    for event, met in zip(newest_first, met_since(newest_first), strict=True):
+        places.setdefault(columns[event.item_id], met)
     return [places[column] for column in row]

@@ -3,14 +3,15 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ingest.scoring import BlendWeights, Scores, text_scores
 from ingest.settings import Settings
 from ingest.taste.cuts import Cut, HeldOut
-from ingest.taste.keeping import Incoming
 from ingest.taste.model import TasteModel
 from ingest.taste.texts import Texts
 from ingest.weights import profile_weights, saturated
@@ -21,6 +22,7 @@ _DISCOUNTS = 1.0 / np.log2(np.arange(2, CUTOFF + 2))
 _POOL = 60  # the best by each part are ranked by the whole score: the ten best of all are nearly always among them
 
 Weighed = list[tuple[int, float]]  # columns of a history's items, and the weights of the events
+Outgoing: TypeAlias = "sparse.csc_array"  # (items, items) float32: column j holds the weights that come from item j
 _Text = NDArray[np.float32]
 
 
@@ -76,13 +78,17 @@ class Judge:
 
     def parts(self, model: TasteModel | None) -> list[Parts]:
         """What taste, text and popularity say for each user; without a model all that taste says is 0."""
-        incoming = None if model is None else model.incoming
-        return [self._parts(held, weighed, text, incoming) for held, weighed, text in self._asked]
+        outgoing = None if model is None else model.incoming.tocsc()
+        return [self._parts(held, weighed, text, outgoing) for held, weighed, text in self._asked]
 
-    def _parts(self, held: HeldOut, weighed: Weighed, text: _Text | None, incoming: "Incoming | None") -> Parts:
+    def _parts(self, held: HeldOut, weighed: Weighed, text: _Text | None, outgoing: "Outgoing | None") -> Parts:
         n = len(self._columns)
         seen = seen_columns(held, self._columns)
-        taste = np.zeros(n) if incoming is None else incoming @ taste_query(weighed, n)
+        taste = np.zeros(n)
+        if outgoing is not None:  # of which only the columns of the history are read
+            query = taste_query(weighed, n)
+            asked = np.flatnonzero(query)
+            taste = outgoing[:, asked] @ query[asked]
         texts = np.zeros(n, np.float32) if text is None else text
         popular = np.setdiff1d(self._popular, seen)
         pool = np.unique(np.concatenate([top(taste, seen), top(texts, seen), popular]))

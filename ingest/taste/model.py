@@ -74,17 +74,23 @@ def ridge_for(users: int, settings: Settings) -> float:
 
 
 def train(
-    interactions: Interactions, texts: Texts, settings: Settings, choices: Sequence[Keep], *, of: int | None = None
+    interactions: Interactions,
+    texts: Texts,
+    settings: Settings,
+    choices: Sequence[Keep],
+    *,
+    catalogue: int | None = None,
 ) -> dict[Keep, TasteModel] | TooFewEvents:
     """The weights that each choice keeps: of EASE with text up to `taste_dense_items` items, of cosines above.
 
-    `texts` are in the order of the interactions' items. `of` says of how many items these are a part.
+    `texts` are in the order of the interactions' items. Where these are a part of the items, `catalogue` says of
+    how many.
     """
     if (too_few := too_few_events(interactions, settings)) is not None:
         return too_few
     matrix = damped(interactions.matrix, settings.taste_user_damping)
-    common = InCommon(matrix, interactions.places, settings.taste_fading or 0.0)
-    if (of or len(interactions.item_ids)) > settings.taste_dense_items:
+    common = InCommon(matrix=matrix, places=interactions.places, fading=settings.taste_fading or 0.0)
+    if (catalogue or len(interactions.item_ids)) > settings.taste_dense_items:
         incoming = cosine_neighbours(common, keeps=choices)
     else:
         incoming = ease(

@@ -17,6 +17,12 @@ class Texts:
     def __init__(self, text: Vectors) -> None:
         self.vectors = centred_rows(text)
 
+    def of(self, columns: NDArray[np.integer]) -> "Texts":
+        """Those of some of the items, centred as they are among all."""
+        part = Texts(np.zeros((0, self.vectors.shape[1]), np.float32))
+        part.vectors = self.vectors[columns]
+        return part
+
     @cached_property
     def rarity(self) -> NDArray[np.float32]:
         """How far each text stands apart from others, `(items,)`; computed when it is first asked for."""

@@ -13,7 +13,6 @@ from ingest.extras import to_install
 from ingest.files import FileSource
 from ingest.index.checks import MAX_EXCLUDED
 from ingest.readers import Progress, RowError
-from ingest.scoring import BlendWeights
 from ingest.sentences import count_of
 from ingest.settings import Settings
 from ingest.train import what_is_missing
@@ -88,7 +87,7 @@ def evaluate(
         beside = {name: _ask_baseline(name, fits[name], trial, bars) for name in fits if name in chosen}
         lists |= {name: found for name, (found, _) in beside.items()}
         results = _judged(catalogue, trial, lists, {name: note for name, (_, note) in beside.items()}, bars)
-        learned = catalogue.ledger.learned.blend().under(catalogue.settings)
+        learned = _learned(catalogue)
     return Report(
         split=split.kind,
         split_description=split.description,
@@ -102,7 +101,7 @@ def evaluate(
             *_notes(refused_items, refused_events),
             *_unmatched(strangers, len(given)),
             *_untrained(untrained),
-            _learned(learned),
+            learned,
         ),
         strategies=best_first(results),
     )
@@ -235,5 +234,7 @@ def _untrained(missing: str) -> tuple[str, ...]:
     )
 
 
-def _learned(weights: BlendWeights) -> str:
-    return "weights in force: " + ", ".join(f"{name} {value:g}" for name, value in asdict(weights).items())
+def _learned(catalogue: Catalogue) -> str:
+    found = catalogue.ledger.learned
+    values = {**asdict(found.blend().under(catalogue.settings)), "taste_fading": found.taste_fading()}
+    return "weights in force: " + ", ".join(f"{name} {value:g}" for name, value in values.items())

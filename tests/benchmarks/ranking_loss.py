@@ -22,7 +22,7 @@ from ingest.taste.interactions import collect
 from ingest.taste.keeping import Keep
 from ingest.taste.model import train
 from ingest.taste.texts import Texts
-from ingest.weights import event_weights, liked_types, saturated
+from ingest.weights import liked_types, profile_weights, saturated
 from serving.evaluate.experiment import read_events
 from serving.evaluate.metrics import bootstrap, ndcg
 from serving.evaluate.split import Split, split_events
@@ -63,7 +63,8 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     """The same score over every item, from fp32 vectors and all weights."""
     settings = catalogue.ledger.learned.usual().under(catalogue.settings)
     weights = catalogue.ledger.learned.blend().under(settings)
-    settings = settings.model_copy(update={"taste_fading": catalogue.ledger.learned.taste_fading()})
+    fadings = {"history_fading": weights.fading, "taste_fading": catalogue.ledger.learned.taste_fading()}
+    settings = settings.model_copy(update=fadings)
     histories = defaultdict(list)
     for event in split.train:
         histories[event.user_id].append(event)
@@ -79,8 +80,9 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     prior = np.array([recent.get(item_id, 0.0) for item_id in trial.items])
     lists = np.full((len(trial.users), CUTOFF), -1)
     for row, user in enumerate(trial.users):
-        history = [event for event in histories[user] if event.item_id in place][-settings.history_limit :]
-        worth = np.array(event_weights(history, settings))
+        newest_first = histories[user][: -settings.history_limit - 1 : -1]
+        history = [event for event in newest_first if event.item_id in place]
+        worth = np.array(profile_weights(history, settings))
         columns = np.array([place[event.item_id] for event in history])
         query = np.zeros(n)
         np.add.at(query, columns, [saturated(weight) for weight in worth])

@@ -67,6 +67,23 @@ def test_as_many_weights_are_kept_as_were_found_best(tmp_path: Path, monkeypatch
         assert akin.ledger.learned.taste_fading() == 0.3
 
 
+def test_weights_are_trained_with_the_fading_that_was_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(name: str, fading: float) -> list[tuple[float, ...]]:
+        monkeypatch.setattr("ingest.taste.blending.learn", lambda *_, **__: Choice(BlendWeights(), Keep(3), fading))
+        with installation(tmp_path / name, taste_least_users=4) as akin:
+            akin.add_items([Item(item_id=i, text=f"text of {i}") for i in "abcd"])
+            for user in "pqrstu":  # one after another
+                akin.add_events(likes(user, "abcd"))
+            report = train_live(akin.settings, akin.ledger)
+            assert report.taste_fading == akin.ledger.learned.taste_fading() == fading
+            return [one.weights for one in akin.ledger.taste.weights(list("abcd")).values()]
+
+    whole, near = trained("whole", 0.0), trained("near", 5.0)
+
+    assert max(whole[0]) == pytest.approx(min(whole[0]), rel=1e-3)
+    assert max(near[0]) > 1.5 * min(near[0])
+
+
 def test_training_again_without_news_changes_nothing(akin: Installation) -> None:
     train_live(akin.settings, akin.ledger)
     place_taste(akin.ledger, akin.index)

@@ -52,7 +52,7 @@ def measured(name):
     best = 0.0
     for ridge in (1.0, 2.0, 3.0, 10.0):
         keep = [Keep(len(item_ids))]
-        (incoming,) = ease(InCommon(likes), no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, keeps=keep)
+        (incoming,) = ease(InCommon(matrix=likes), no_text, ridge=ridge, ridge_growth=0.0, text_share=0.0, keeps=keep)
         model = TasteModel(item_ids=tuple(item_ids), incoming=incoming)
         best = max(best, mean_gain(judge, model, lambda parts: parts.taste))
     return blend, best, popular

@@ -10,9 +10,10 @@ from ingest.settings import Settings
 from ingest.taste.blending import learn
 from ingest.taste.choosing import LEAST_SAMPLE, surely_best
 from ingest.taste.cuts import Cut
-from ingest.taste.fading import FADINGS, TASTE_FADINGS, best_of, commonest, with_fadings
+from ingest.taste.fading import FADINGS, TASTE_FADINGS, best_pair, commonest, with_fadings
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge
+from ingest.taste.model import train
 from ingest.taste.order import agreement, is_of_the_file
 from ingest.taste.texts import Texts
 
@@ -122,9 +123,10 @@ def test_what_is_drawn_by_chance_is_asked_of_whole_histories(monkeypatch):
 def test_too_few_users_tell_nothing():
     clear = np.tile(np.linspace(0.1, 1, len(FADINGS)), (LEAST_SAMPLE, 1))
     clear += np.random.default_rng(1).normal(0, 0.01, clear.shape)
-    assert best_of([clear]) == len(FADINGS) - 1
-    assert best_of([clear[1:]]) == 0
-    assert best_of([]) == 0
+    for histories, expected in ((len(FADINGS), (0, len(FADINGS) - 1)), (1, (len(FADINGS) - 1, 0))):
+        assert best_pair([clear], histories) == expected
+        assert best_pair([clear[1:]], histories) == (0, 0)
+    assert best_pair([], 3) == (0, 0)
 
 
 def test_of_what_is_not_told_apart_the_least_is_taken():
@@ -134,7 +136,28 @@ def test_of_what_is_not_told_apart_the_least_is_taken():
     gains += chance.normal(0, 0.2, gains.shape)
     gains[:, 6] += 0.001 - gains[:, 6].mean() + gains[:, 3:].mean(axis=0).max()  # best by a hair
     assert surely_best([gains], 2.0) == 6
-    assert 3 <= best_of([gains]) < 6
+    assert 3 <= best_pair([gains], len(FADINGS))[1] < 6
+    assert 3 <= best_pair([gains], 1)[0] < 6
+
+
+def test_what_fading_histories_gains_does_not_speak_for_fading_what_they_teach():
+    chance = np.random.default_rng(7)
+    histories, tastes = len(FADINGS), len(TASTE_FADINGS)
+    clear, draws = np.tile(np.linspace(0.2, 0.3, histories), tastes), 200
+    without = [clear + of_users(chance, 300, tastes, histories) for _ in range(draws)]
+    assert np.mean([best_pair([gains], histories)[0] > 0 for gains in without]) < 0.12
+    assert all(best_pair([gains], histories)[1] > 0 for gains in without)
+    better = clear + np.repeat([0.0, 0.01, 0.05, 0.05, 0.0], histories)
+    found = [best_pair([better + of_users(chance, 300, tastes, histories)], histories) for _ in range(20)]
+    assert {taste for taste, _ in found} <= {2, 3}
+    assert 2 in {taste for taste, _ in found}
+
+
+def of_users(chance, users, tastes, histories):
+    """What is each user's own: the same for all pairs, for those of one taste, and for each pair."""
+    of_pair = chance.normal(0, 0.03, (users, tastes, histories))
+    of_taste = chance.normal(0, 0.05, (users, tastes, 1))
+    return (chance.normal(0, 0.2, (users, 1, 1)) + of_taste + of_pair).reshape(users, -1)
 
 
 def test_histories_are_drawn_evenly_where_there_are_many():
@@ -160,13 +183,35 @@ def test_nothing_is_trained_to_learn_what_the_settings_say(monkeypatch):
     assert with_fadings([(None, None)], None, settings) == settings
 
 
-def test_the_commonest_items_say_what_all_would(monkeypatch):
-    whole = learned(in_turn())
+def test_the_commonest_items_and_some_of_the_users_say_what_all_would(monkeypatch):
     monkeypatch.setattr("ingest.taste.fading.COMMONEST", 80)
-    part = learned(in_turn())
-    assert part.taste_fading > 0
-    assert whole.weights.fading > 0 < part.weights.fading
-    assert TASTE_FADINGS.index(part.taste_fading) >= 1
+    monkeypatch.setattr("ingest.taste.fading.MOST_USERS", 200)
+    found = learned(in_turn())
+    assert found.taste_fading > 0
+    assert found.weights.fading > 0
+
+
+def test_what_fades_is_not_tried_where_it_would_take_much_more(monkeypatch):
+    monkeypatch.setattr("ingest.taste.fading.COMMONEST", 80)
+    monkeypatch.setattr("ingest.taste.fading.few_users", lambda *_: True)
+    assert learned(in_turn()).taste_fading == 0
+    assert learned(in_turn(), taste_fading=0.3).taste_fading == 0.3
+    monkeypatch.setattr("ingest.taste.fading.COMMONEST", len(ITEMS))
+    assert learned(in_turn()).taste_fading > 0
+
+
+def test_the_cuts_are_trained_on_with_the_fading_that_was_learned(monkeypatch):
+    """Weights of a blend are chosen beside the taste that will be."""
+    asked = []
+
+    def watched(interactions, texts, settings, choices):
+        asked.append(settings.taste_fading)
+        return train(interactions, texts, settings, choices)
+
+    monkeypatch.setattr("ingest.taste.blending.train", watched)
+    found = learned(in_turn())
+    assert found.taste_fading > 0
+    assert asked == [found.taste_fading] * 2
 
 
 def test_the_commonest_items_are_those_that_most_histories_hold():

@@ -50,7 +50,9 @@ def random_text(items, dimensions=4, seed=1):
 def all_of(matrix, text, *, ridge=1.0, ridge_growth=0.7, text_share=0.0):
     """All weights of EASE."""
     keep = Keep(matrix.shape[1])
-    (found,) = ease(InCommon(matrix), text, ridge=ridge, ridge_growth=ridge_growth, text_share=text_share, keeps=[keep])
+    (found,) = ease(
+        InCommon(matrix=matrix), text, ridge=ridge, ridge_growth=ridge_growth, text_share=text_share, keeps=[keep]
+    )
     return found.toarray()
 
 
@@ -181,18 +183,18 @@ def test_neighbours_are_shrunk_cosines():
     lengths = np.linalg.norm(x, axis=0)
     expected = x.T @ x / (np.outer(lengths, lengths) + 2.0)
     np.fill_diagonal(expected, 0)
-    (found,) = cosine_neighbours(InCommon(matrix), keeps=[Keep(9)], shrinkage=2.0)
+    (found,) = cosine_neighbours(InCommon(matrix=matrix), keeps=[Keep(9)], shrinkage=2.0)
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
 
 
 def by_ease(matrix, keeps):
     return ease(
-        InCommon(matrix), np.zeros((20, 0), np.float32), ridge=1.0, ridge_growth=0.7, text_share=0.0, keeps=keeps
+        InCommon(matrix=matrix), np.zeros((20, 0), np.float32), ridge=1.0, ridge_growth=0.7, text_share=0.0, keeps=keeps
     )
 
 
 @pytest.mark.parametrize(
-    "train_weights", [by_ease, lambda matrix, keeps: cosine_neighbours(InCommon(matrix), keeps=keeps)]
+    "train_weights", [by_ease, lambda matrix, keeps: cosine_neighbours(InCommon(matrix=matrix), keeps=keeps)]
 )
 def test_what_is_used_most_is_what_the_matrix_has_most_of(train_weights):
     popular = np.linspace(0.05, 0.9, 20)
@@ -215,7 +217,7 @@ def test_the_catalogue_decides_how_weights_are_trained():
     large = train(interactions, Texts(text), SETTINGS.model_copy(update={"taste_dense_items": 5}), KEEPS)
     assert small.incoming.nnz == 6 * 5
     taught = damped(interactions.matrix, SETTINGS.taste_user_damping)
-    for found, expected in zip(large.values(), cosine_neighbours(InCommon(taught), keeps=KEEPS), strict=True):
+    for found, expected in zip(large.values(), cosine_neighbours(InCommon(matrix=taught), keeps=KEEPS), strict=True):
         np.testing.assert_array_equal(found.incoming.toarray(), expected.toarray())
 
 
@@ -241,14 +243,14 @@ def test_the_matrix_holds_signed_saturated_weights_of_users_with_two_items():
     np.testing.assert_allclose(found.matrix.toarray(), [[1, -0.25, 0], [1, 0.5, 0]], atol=1e-6)
 
 
-def test_a_place_is_how_many_items_had_been_met_before():
+def test_a_place_is_how_many_other_items_were_met_since():
     one_by_one = [event("ann", item, days_ago=9 - n) for n, item in enumerate("cabdab")]
     together = [*(event("bob", item, days_ago=5) for item in "ab"), *(event("bob", item, days_ago=1) for item in "cd")]
     untimed = [structs.replace(event("cy", item), timestamp=None) for item in "dcb"]
-    found = collect(list("abcd"), [one_by_one, together, untimed], NEWEST, SETTINGS)
+    often = [event("di", item, days_ago=9 - n) for n, item in enumerate("abbccabc")]
+    found = collect(list("abcd"), [one_by_one, together, untimed, often], NEWEST, SETTINGS)
     held = [dict(zip(row.indices.tolist(), places, strict=True)) for row, places in rows_and_places(found)]
-    # a and b were met again at the end, when all four had been met.
-    assert held == [{0: 4, 1: 4, 2: 0, 3: 3}, {0: 0, 1: 0, 2: 2, 3: 2}, {3: 0, 2: 1, 1: 2}]
+    assert held == [{1: 0, 0: 1, 3: 2, 2: 3}, {2: 0, 3: 0, 0: 2, 1: 2}, {1: 0, 2: 1, 3: 2}, {2: 0, 1: 1, 0: 2}]
 
 
 def test_what_fades_is_taught_by_what_was_met_nearby():
@@ -270,22 +272,43 @@ def test_some_of_the_items_keep_their_order_their_weights_and_their_places():
     matrix = random_matrix(12, 7)
     places = np.arange(matrix.nnz, dtype=np.int32)
     whole = Interactions(item_ids=tuple("abcdefg"), matrix=matrix, places=places, events=50)
-    part = whole.of(np.array([1, 4, 6]))
-    assert (part.item_ids, part.users) == (("b", "e", "g"), 12)
-    np.testing.assert_array_equal(part.matrix.toarray(), matrix.toarray()[:, [1, 4, 6]])
-    where = sparse.csr_array((places + 1, matrix.indices, matrix.indptr), shape=matrix.shape).toarray()[:, [1, 4, 6]]
-    np.testing.assert_array_equal(part.places + 1, where[where > 0])
+    where = sparse.csr_array((places + 1, matrix.indices, matrix.indptr), shape=matrix.shape).toarray()
+    for most, users in ((12, slice(None)), (5, slice(0, 12, 3)), (1, slice(0, 1))):
+        part = whole.of(np.array([1, 4, 6]), most)
+        assert (part.item_ids, part.users) == (("b", "e", "g"), len(range(12)[users]))
+        np.testing.assert_array_equal(part.matrix.toarray(), matrix.toarray()[users][:, [1, 4, 6]])
+        held = where[users][:, [1, 4, 6]]
+        np.testing.assert_array_equal(part.places + 1, held[held > 0])
+
+
+def test_texts_of_some_items_are_those_of_all():
+    texts = Texts(random_text(60))
+    np.testing.assert_array_equal(texts.of(np.array([3, 7])).vectors, texts.vectors[[3, 7]])
 
 
 def test_a_part_is_trained_as_the_whole_would_be():
-    interactions, settings = (
-        interactions_of("abcdef", random_matrix(20, 6)),
-        SETTINGS.model_copy(update={"taste_dense_items": 8}),
-    )
-    text = Texts(random_text(6))
-    part = train(interactions, text, settings, KEEPS[:1], of=9)[KEEPS[0]].incoming.toarray()
-    common = InCommon(damped(interactions.matrix, settings.taste_user_damping))
-    np.testing.assert_array_equal(part, cosine_neighbours(common, keeps=KEEPS[:1])[0].toarray())
+    interactions = interactions_of("abcdef", random_matrix(20, 6))
+    limited = SETTINGS.model_copy(update={"taste_dense_items": 8})
+    part = train(interactions, Texts(random_text(6)), limited, KEEPS[:1], catalogue=9)[KEEPS[0]]
+    common = InCommon(matrix=damped(interactions.matrix, limited.taste_user_damping))
+    (expected,) = cosine_neighbours(common, keeps=KEEPS[:1])
+    np.testing.assert_array_equal(part.incoming.toarray(), expected.toarray())
+
+
+@pytest.mark.parametrize(("users", "items"), [(40, 12), (6, 40)])
+@pytest.mark.parametrize("text_share", [0.0, 2.0])
+def test_what_fades_is_inverted_whole(users, items, text_share):
+    matrix, text = random_matrix(users, items), random_text(items)
+    places = np.random.default_rng(8).integers(0, 30, matrix.nnz).astype(np.int32)
+    common = InCommon(matrix=matrix, places=places, fading=0.4)
+    keep = Keep(items)
+    (found,) = ease(common, text, ridge=1.0, ridge_growth=0.7, text_share=text_share, keeps=[keep])
+    squares = matrix.power(2).sum(axis=0)
+    mean = squares.sum() / np.count_nonzero(squares)
+    gram = common.rows(slice(0, items)).astype(np.float64) + mean * text_share * text @ text.T
+    p = np.linalg.inv(gram + np.diag(mean * (1 + squares / mean) ** 0.7))
+    expected = (np.eye(items) - p / np.diag(p)).T
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-4)
 
 
 def rows_and_places(interactions):
@@ -306,8 +329,8 @@ def test_no_item_points_at_itself_and_every_weight_is_finite(seed, users, items,
     matrix = random_matrix(users, items, seed)
     text = random_text(items, seed=seed) if with_text else np.zeros((items, 4), np.float32)
     choices = [Keep(k), Keep(k, "most_used"), Keep(k, "shared")]
-    of_ease = ease(InCommon(matrix), text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
-    both = zip(choices * 2, [*of_ease, *cosine_neighbours(InCommon(matrix), keeps=choices)], strict=True)
+    of_ease = ease(InCommon(matrix=matrix), text, ridge=1.0, ridge_growth=0.7, text_share=1.0, keeps=choices)
+    both = zip(choices * 2, [*of_ease, *cosine_neighbours(InCommon(matrix=matrix), keeps=choices)], strict=True)
     for keep, found in both:
         assert found.shape == (items, items)
         assert found.nnz <= k * items

@@ -185,3 +185,38 @@ def test_where_tastes_wander_a_search_lets_histories_fade_and_confirms_by_what_i
         1_000,
     )
     assert found.ndcg.blend.mean() > fixed.choose({}).ndcg.blend.mean()
+
+
+def test_a_search_trains_with_the_fading_it_learned_and_confirms_by_what_a_training_would_learn(monkeypatch):
+    rng = np.random.default_rng(6)
+    events = []
+    for user in range(300):
+        groups = [(user + n) % GROUPS for n in range(3)]
+        events += likes(f"u{user}", *(f"i{EACH * group + n}" for group in groups for n in rng.permutation(EACH)[:7]))
+    given = Settings(taste_least_users=20)
+    split = split_events(events, ITEMS, given)
+    asked = []
+
+    def tried(fading):
+        def with_fadings(left, texts, settings, *, step):
+            asked.append((len(left), step))
+            return settings.model_copy(update={"history_fading": 0.5, "taste_fading": fading})
+
+        monkeypatch.setattr("serving.evaluate.validation.with_fadings", with_fadings)
+        return Validation(split, ITEMS, lambda _: NO_TEXT, given, 1_000)
+
+    near_alone = tried(1.0)
+    near = near_alone.choose({})
+    near_alone.choose({"taste_ridge": 2.0})
+    all_alike = tried(0.0)
+    whole = all_alike.choose({})
+
+    assert asked == [(1, 2)] * 2, "once for a search, by the half that chooses"
+    assert (near.choice.taste_fading, whole.choice.taste_fading) == (1.0, 0.0)
+    keep = near.choice.keep
+    assert abs(near.models[keep].incoming - whole.models[keep].incoming).max() > 0.01
+    learned = whole.choice._replace(keep=keep)
+    monkeypatch.setattr("serving.evaluate.validation.learn", lambda *_, **__: learned)
+    confirmed = near_alone.confirm({}, near, as_trained=True).blend
+    np.testing.assert_array_equal(confirmed, all_alike.confirm({}, whole._replace(choice=learned)).blend)
+    assert (confirmed != near_alone.confirm({}, near._replace(choice=learned)).blend).any()
