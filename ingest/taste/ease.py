@@ -35,14 +35,10 @@ def ease(
     popular = popularity(matrix)
     ridges = ridge * popular.mean * (1.0 + popular.relative) ** ridge_growth
     gamma = text_share * popular.mean
-    few = few_users(matrix.shape[0], matrix.shape[1], text.shape[1]) and not common.fading
+    rows = matrix.shape[0] + text.shape[1]
+    few = 2 * rows <= matrix.shape[1] and not common.fading
     weights = _by_users(matrix, text, ridges, gamma) if few else _by_items(common, text, ridges, gamma)
     return kept(weights, keeps, popular)
-
-
-def few_users(users: int, items: int, dimensions: int) -> bool:
-    """Whether it is less work to invert over users and text dimensions than over items; what fades cannot be."""
-    return 2 * (users + dimensions) <= items
 
 
 def _by_users(matrix: Matrix, text: Vectors, ridges: NDArray[np.float64], gamma: float) -> Iterator[Vectors]:

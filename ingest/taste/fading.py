@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from ingest.settings import Settings
 from ingest.taste.choosing import LEAST_SAMPLE, SURE, best_of, least_of_the_best, surely_best
 from ingest.taste.cuts import Cut, HeldOut
-from ingest.taste.ease import few_users
 from ingest.taste.interactions import Interactions
 from ingest.taste.judge import CUTOFF, gains_of, seen_columns, taste_query, top
 from ingest.taste.keeping import Incoming
@@ -33,8 +32,6 @@ def with_fadings(
     by chance says nothing of them, and neither does what is last in an order that is not of time.
     """
     tastes = _values(settings.taste_fading, TASTE_FADINGS)
-    if len(tastes) > 1 and any(_would_cost_more(interactions, texts) for _, interactions in left):
-        tastes = tastes[:1]
     histories = _values(settings.history_fading, FADINGS)
     taste, history = 0, 0
     if len(tastes) * len(histories) > 1:
@@ -48,9 +45,9 @@ def best_pair(cuts: Sequence[NDArray[np.float64]], histories: int) -> tuple[int,
     """Which fadings of taste and of histories are best for several cuts, each counting alike: their numbers.
 
     The gains are `(users, pairs)`, the first of taste with each of so many of histories, then the next. Another of
-    histories than the first must surely beat it, and then another of taste the best that is found without, so that
-    what one gains does not speak for the other. Of what is as good as the best, as far as one can tell, the least is
-    taken: what was met long ago is not soon forgotten.
+    histories than the first must surely beat it; then another of taste must surely beat the best there is without, so
+    that what one gains does not speak for the other. Of what is as good as the best, as far as one can tell, the least
+    is taken: what was met long ago is not soon forgotten.
     """
     told = [one for one in cuts if len(one) >= LEAST_SAMPLE]
     if not told:
@@ -67,12 +64,6 @@ def best_pair(cuts: Sequence[NDArray[np.float64]], histories: int) -> tuple[int,
 
 def _values(said: float | None, all_of_them: Sequence[float]) -> Sequence[float]:
     return all_of_them if said is None else (said,)
-
-
-def _would_cost_more(interactions: Interactions, texts: Texts) -> bool:
-    """Whether what fades takes much more time and memory than what does not: few users, and many items."""
-    items = len(interactions.item_ids)
-    return items > COMMONEST and few_users(interactions.users, items, texts.vectors.shape[1])
 
 
 def _is_of_time(cut: Cut) -> bool:
