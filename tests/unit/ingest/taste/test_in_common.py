@@ -22,7 +22,7 @@ def written_down(matrix, places, fading):
         own = slice(matrix.indptr[user], matrix.indptr[user + 1])
         for i, x, p in zip(matrix.indices[own], matrix.data[own], places[own], strict=True):
             for j, y, q in zip(matrix.indices[own], matrix.data[own], places[own], strict=True):
-                found[i, j] += x * y / (1 + fading * abs(int(p) - int(q)))
+                found[i, j] += float(x) * float(y) / (1 + fading * abs(int(p) - int(q)))
     return found
 
 
