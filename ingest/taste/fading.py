@@ -76,12 +76,12 @@ def _gains(
 ) -> NDArray[np.float64]:
     """NDCG@10 of each user by the taste with each pair of fadings: `(users, pairs)`; no users of too few events."""
     common = commonest(interactions, COMMONEST)
-    part = _Part(cut, interactions.of(common, MOST_USERS), settings, step)
+    part, part_texts = _Part(cut, interactions.of(common, MOST_USERS), settings, step), texts.of(common)
     first = keeps(cut.items, settings)[0]
     found = []
     for fading in tastes:
         so_faded = settings.model_copy(update={"taste_fading": fading})
-        models = train(part.interactions, texts.of(common), so_faded, [first], catalogue=cut.items)
+        models = train(part.interactions, part_texts, so_faded, [first], catalogue=cut.items)
         if not isinstance(models, dict):
             return np.empty((0, 0))
         found.append(part.gains(models[first].incoming))

@@ -14,11 +14,14 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from playwright.sync_api import Page, sync_playwright
-
 from ingest import sample
 from tests.artifacts import default_artifact
 from tests.benchmarks.program import command, running, wait_for_quiet
+
+try:
+    from playwright.sync_api import Page, sync_playwright
+except ImportError:
+    sys.exit("Playwright is not installed; `make browser` brings it")
 
 ITEMS = 2_500
 PAGES = ["explore", "explore/a lighthouse", "people/reader-01", "try", "operations", "evaluation"]
