@@ -8,8 +8,11 @@ from collections.abc import Sequence
 Span = tuple[int, int]
 
 # Latin marks end a sentence only before white space ("3.14", "e.g.x"); Chinese and Japanese ones need none. Closing
-# quotes and brackets belong to the sentence they close.
-_BORDER = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？；｡]+[”’」』）】]*|\n)")  # noqa: RUF001 - the marks of Chinese and Japanese
+# quotes and brackets belong to the sentence they close. What any of them begins with stands first: `re` passes over all
+# other characters four times as quickly then.
+_BORDER = re.compile(
+    r"[.!?…。！？；｡\n](?:(?<=[.!?…])[.!?…]*[\"'”’)\]]*(?=\s)|(?<=[。！？；｡])[。！？；｡]*[”’」』）】]*|(?<=\n))"  # noqa: RUF001 - the marks of Chinese and Japanese
+)
 
 
 def split_tokens(text: str, offsets: Sequence[Span], limit: int) -> list[Span]:

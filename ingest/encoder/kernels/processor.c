@@ -2,6 +2,7 @@
 
 #include <cpuid.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -31,17 +32,24 @@ static int may_use_tiles(void) {
 #endif
 }
 
+static int is_amd(void) {
+  unsigned most, name[3];
+  return __get_cpuid(0, &most, &name[0], &name[2], &name[1]) && !memcmp(name, "AuthenticAMD", sizeof name);
+}
+
 // What these kernels were compiled from: build.py puts it in, library.py compares it.
 const char *akin_sources(void) { return AKIN_SOURCES; }
 
 enum { EAX, EBX, ECX, EDX };
 
-// 0: none, 1: AVX-512 with VNNI, 2: bfloat16 as well, 3: AMX as well.
+// 0: none, 1: AVX-512 with VNNI, 2: bfloat16 as well, 3: AMX as well. What an AMD gains by bfloat16 without AMX, a Xeon
+// loses (decision 0012).
 int akin_processor(void) {
   const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   const unsigned tiles = 1u << 22 | 1u << 24 | 1u << 25;              // AMX-BF16, AMX-TILE, AMX-INT8
   const uint64_t state = kept_state();
   if ((state & 0xe6) != 0xe6 || !has(7, 0, EBX, avx512) || !has(7, 0, ECX, 1u << 11)) return 0;
   if (!has(7, 1, EAX, 1u << 5)) return 1;
-  return (state & 0x60000) == 0x60000 && has(7, 0, EDX, tiles) && may_use_tiles() ? 3 : 2;
+  if ((state & 0x60000) == 0x60000 && has(7, 0, EDX, tiles) && may_use_tiles()) return 3;
+  return is_amd() ? 2 : 1;
 }
