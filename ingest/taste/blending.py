@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ingest.events import Event
-from ingest.scoring import BlendWeights, Scores
+from ingest.scoring import BlendWeights, Scores, all_fixed
 from ingest.settings import Settings
 from ingest.taste.choosing import FAIRLY_SURE, LEAST_SAMPLE, SURE, surely_best
 from ingest.taste.cuts import Cut
@@ -61,6 +61,9 @@ def learn(
         cuts.append(Cut(item_ids, present, settings, by_chance=True))
     left = [(cut, left_by(cut, histories(), settings)) for cut in cuts]
     settings = with_fadings(left, texts, settings)
+    choices = keeps(len(item_ids), settings)
+    if all_fixed(settings) and len(choices) == 1:
+        return Choice(BlendWeights().under(settings), choices[0], settings.taste_fading or 0.0)
     # What is drawn by chance lies in the middle of a history, and not behind what was met last.
     whole = settings.model_copy(update={"history_fading": 0.0})
     trained = [(cut, trained_on(interactions, texts, settings)) for cut, interactions in left]

@@ -23,20 +23,18 @@ COMMONEST = 4_000  # items
 MOST_USERS = 50_000
 
 
-def with_fadings(
-    left: Sequence[tuple[Cut, Interactions]], texts: Texts, settings: Settings, *, step: int = 1
-) -> Settings:
+def with_fadings(left: Sequence[tuple[Cut, Interactions]], texts: Texts, settings: Settings) -> Settings:
     """The settings with both fadings: as they say, or as is best together for what the cuts hold out.
 
-    They are learned on the commonest items, with the first of what may be kept, from every `step`th user. What is drawn
-    by chance says nothing of them, and neither does what is last in an order that is not of time.
+    They are learned on the commonest items, with the first of what may be kept. What is drawn by chance says nothing of
+    them, and neither does what is last in an order that is not of time.
     """
     tastes = _values(settings.taste_fading, TASTE_FADINGS)
     histories = _values(settings.history_fading, FADINGS)
     taste, history = 0, 0
     if len(tastes) * len(histories) > 1:
         asked = [(cut, interactions) for cut, interactions in left if _is_of_time(cut)]
-        gains = [_gains(cut, interactions, texts, settings, tastes, step) for cut, interactions in asked]
+        gains = [_gains(cut, interactions, texts, settings, tastes) for cut, interactions in asked]
         taste, history = best_pair(gains, len(histories))
     return settings.model_copy(update={"taste_fading": tastes[taste], "history_fading": histories[history]})
 
@@ -72,11 +70,11 @@ def _is_of_time(cut: Cut) -> bool:
 
 
 def _gains(
-    cut: Cut, interactions: Interactions, texts: Texts, settings: Settings, tastes: Sequence[float], step: int
+    cut: Cut, interactions: Interactions, texts: Texts, settings: Settings, tastes: Sequence[float]
 ) -> NDArray[np.float64]:
     """NDCG@10 of each user by the taste with each pair of fadings: `(users, pairs)`; no users of too few events."""
     common = commonest(interactions, COMMONEST)
-    part, part_texts = _Part(cut, interactions.of(common, MOST_USERS), settings, step), texts.of(common)
+    part, part_texts = _Part(cut, interactions.of(common, MOST_USERS), settings), texts.of(common)
     first = keeps(cut.items, settings)[0]
     found = []
     for fading in tastes:
@@ -97,11 +95,11 @@ def commonest(interactions: Interactions, most: int) -> NDArray[np.intp]:
 class _Part:
     """Some of the items, and what the histories of a cut's users ask about them."""
 
-    def __init__(self, cut: Cut, interactions: Interactions, settings: Settings, step: int) -> None:
+    def __init__(self, cut: Cut, interactions: Interactions, settings: Settings) -> None:
         self.interactions = interactions
         self._columns = {item_id: column for column, item_id in enumerate(interactions.item_ids)}
         self._fadings = _values(settings.history_fading, FADINGS)
-        users = [held for held in cut.users[::step] if not self._columns.keys().isdisjoint(held.liked)]
+        users = [held for held in cut.users if not self._columns.keys().isdisjoint(held.liked)]
         self._asked = [(held, *self._queries(held, cut.columns, settings)) for held in users]
 
     def gains(self, incoming: Incoming) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ nothing is learned from events.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -200,20 +200,20 @@ def _tried(changes: Changes, ndcg: Ndcg, *, kept: bool) -> Tried:
 
 
 def _as_settings(changes: Changes, outcome: Outcome) -> dict[str, Value]:
-    """The changes, and what was chosen with them; what is of a blend only where there was one to be judged."""
-    keep = outcome.choice.keep
+    """The changes, and what was chosen with them; what is of a blend only where there was one to be judged.
+
+    How quickly histories and tastes fade stays with the trainings, which ask more users.
+    """
+    weights, keep = outcome.choice.weights, outcome.choice.keep
     found: dict[str, Value] = {
-        **asdict(outcome.choice.weights),
-        "taste_fading": outcome.choice.taste_fading,
-        "taste_neighbours": keep.k,
-        "taste_kept": keep.rule,
+        "interests_prior": weights.interests_prior,
+        "prior_half_life_days": weights.half_life_days,
     }
-    names = {
-        "text": "blend_text",
-        "prior": "blend_prior",
-        "half_life_days": "prior_half_life_days",
-        "fading": "history_fading",
-    }
-    of_a_blend = ("text", "prior", "fading", "taste_fading", "taste_neighbours", "taste_kept")
-    unknown = of_a_blend if outcome.models is None else ()
-    return {**changes, **{names.get(name, name): value for name, value in found.items() if name not in unknown}}
+    if outcome.models is not None:
+        found |= {
+            "blend_text": weights.text,
+            "blend_prior": weights.prior,
+            "taste_neighbours": keep.k,
+            "taste_kept": keep.rule,
+        }
+    return {**changes, **found}

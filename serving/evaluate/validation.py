@@ -17,7 +17,6 @@ from ingest.scoring import BlendWeights, present_rank, present_time
 from ingest.settings import Settings
 from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, left_by, told, trained_on
 from ingest.taste.cuts import SHARE, Cut
-from ingest.taste.fading import with_fadings
 from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel, keeps
@@ -68,7 +67,7 @@ class Validation:
         self._texts = lru_cache(maxsize=2)(lambda template: Texts(vectors(template)))
         self._present = _present(split.train, settings)
         self._since = _since(split.train) if split.kind == "global" else None
-        self._fadings: dict[str, float | None] | None = None
+        self._learned: Choice | None = None
         self._kept: dict[tuple[float, int, float, str], tuple[Cut, Judge]] = {}
 
     @property
@@ -89,16 +88,11 @@ class Validation:
 
     def choose(self, changes: Changes) -> Outcome:
         """What the half that chooses says to these changes, with the weights that are best with them there."""
-        settings = self._changed(changes)
-        cut = self._cut_anew(settings)
-        texts = self._texts(settings.text_template)
-        interactions = left_by(cut, self.histories.values(), settings)
-        if self._fadings is None:
-            # By the half that chooses, and by its present settings: for each others all texts would be read again.
-            found = with_fadings([(cut, interactions)], texts, settings, step=2)
-            self._fadings = {"history_fading": found.history_fading, "taste_fading": found.taste_fading}
-        settings = settings.model_copy(update=self._fadings)
-        models = trained_on(interactions, texts, settings)
+        # Fadings are a training's own to find: with all users it can tell what half of them cannot.
+        learned = self._as_a_training_learns({})
+        fadings = {"history_fading": learned.weights.fading, "taste_fading": learned.taste_fading}
+        settings = self._changed({**changes, **fadings})
+        models = self._trained(settings)
         _, judge = self._cut(settings)
         choosing = {keep: parts[::2] for keep, parts in told(judge, models, settings).items()}
         choice = learn_blend([choosing], settings, with_taste=models is not None) or self._unlearned(settings)
@@ -110,7 +104,7 @@ class Validation:
         settings = self._changed(changes)
         choice, models = outcome.choice, outcome.models
         if as_trained:
-            choice = self._as_a_training_learns(settings)
+            choice = self._as_a_training_learns(changes)
             if choice.taste_fading != outcome.choice.taste_fading:
                 models = self._trained(settings.model_copy(update={"taste_fading": choice.taste_fading}))
         _, judge = self._cut(settings.model_copy(update={"history_fading": choice.weights.fading}))
@@ -124,8 +118,16 @@ class Validation:
         interactions = left_by(self._cut_anew(settings), self.histories.values(), settings)
         return trained_on(interactions, self._texts(settings.text_template), settings)
 
-    def _as_a_training_learns(self, settings: Settings) -> Choice:
-        """What a training on what the cut leaves would learn by itself."""
+    def _as_a_training_learns(self, changes: Changes) -> Choice:
+        """What a training on what the cut leaves would learn by itself; without changes it is asked often."""
+        if changes or self._learned is None:
+            learned = self._learned_anew(self._changed(changes))
+            if changes:
+                return learned
+            self._learned = learned
+        return self._learned
+
+    def _learned_anew(self, settings: Settings) -> Choice:
         cut = self._cut_anew(settings)
         left = [history for history in cut.training(self.histories.values()) if history]
         since = _since([event for history in left for event in history])

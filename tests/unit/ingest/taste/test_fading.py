@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ingest.events import Event
+from ingest.scoring import BlendWeights
 from ingest.settings import Settings
 from ingest.taste.blending import learn
 from ingest.taste.choosing import LEAST_SAMPLE, surely_best
@@ -13,6 +14,7 @@ from ingest.taste.cuts import Cut
 from ingest.taste.fading import FADINGS, TASTE_FADINGS, best_pair, commonest, with_fadings
 from ingest.taste.interactions import collect
 from ingest.taste.judge import Judge
+from ingest.taste.keeping import Keep
 from ingest.taste.model import train
 from ingest.taste.order import agreement, is_of_the_file
 from ingest.taste.texts import Texts
@@ -82,6 +84,15 @@ def test_where_tastes_wander_what_was_met_last_counts_most(timed):
 @pytest.mark.parametrize("timed", [True, False])
 def test_where_what_is_near_belongs_together_it_teaches_most(timed):
     assert learned(in_turn(), timed=timed).taste_fading > 0
+
+
+def test_fadings_are_learned_where_the_settings_say_everything_else():
+    settings = {"blend_text": 0.1, "blend_prior": 0.2, "interests_prior": 0.3, "prior_half_life_days": 9.0}
+    found = learned(wandering(), **settings, taste_neighbours=20, taste_kept="shared")
+    assert found.keep == Keep(20, "shared")
+    assert found.weights == BlendWeights(0.1, 0.2, 0.3, 9.0, fading=found.weights.fading)
+    assert found.weights.fading > 0
+    assert learned(in_turn(), **settings, taste_neighbours=20).taste_fading > 0
 
 
 def test_where_the_order_says_nothing_all_counts_alike():

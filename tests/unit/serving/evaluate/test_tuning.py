@@ -45,9 +45,8 @@ def tuned(events, minutes=10.0, vectors=lambda _: NO_TEXT, **settings):
 def test_bad_settings_are_found_out_and_the_gain_is_measured_on_other_users():
     found = tuned(events_of(400), taste_neighbours=1)
     assert found.found["taste_neighbours"] > 1
-    assert {"blend_text", "blend_prior", "taste_kept", "taste_fading"} <= set(found.found), (
-        "what was chosen with it is written as well"
-    )
+    assert {"blend_text", "blend_prior", "taste_kept"} <= set(found.found), "what was chosen with it is written as well"
+    assert not {"history_fading", "taste_fading"} & set(found.found), "trainings ask more users than a search"
     assert found.blend.added.low > 0
     assert found.users == 200
     assert "taste_neighbours" in as_toml(found)
@@ -122,7 +121,7 @@ def test_an_attribute_that_says_what_people_like_comes_into_the_text_and_one_tha
 def test_where_nothing_is_learned_from_events_a_template_is_found_by_texts_alone():
     found = tuned(events_of(300), vectors=group_told, attributes={"group": "keyword"}, taste_least_users=1_000)
     assert "{group}" in found.found["text_template"]
-    of_a_blend = {"blend_text", "blend_prior", "taste_neighbours", "taste_kept", "taste_fading"}
+    of_a_blend = {"blend_text", "blend_prior", "taste_neighbours", "taste_kept"}
     assert not of_a_blend & set(found.found), "there was no blend to find them of"
 
 
@@ -187,7 +186,7 @@ def test_where_tastes_wander_a_search_lets_histories_fade_and_confirms_by_what_i
     assert found.ndcg.blend.mean() > fixed.choose({}).ndcg.blend.mean()
 
 
-def test_a_search_trains_with_the_fading_it_learned_and_confirms_by_what_a_training_would_learn(monkeypatch):
+def test_a_search_trains_with_the_fadings_that_a_training_would_learn(monkeypatch):
     rng = np.random.default_rng(6)
     events = []
     for user in range(300):
@@ -197,26 +196,36 @@ def test_a_search_trains_with_the_fading_it_learned_and_confirms_by_what_a_train
     split = split_events(events, ITEMS, given)
     asked = []
 
-    def tried(fading):
-        def with_fadings(left, texts, settings, *, step):
-            asked.append((len(left), step))
-            return settings.model_copy(update={"history_fading": 0.5, "taste_fading": fading})
+    def searched(fading):
+        def learn(item_ids, texts, histories, settings, **_):
+            asked.append(settings.taste_ridge)
+            return Choice(BlendWeights(fading=0.5), Keep(50), fading)
 
-        monkeypatch.setattr("serving.evaluate.validation.with_fadings", with_fadings)
-        return Validation(split, ITEMS, lambda _: NO_TEXT, given, 1_000)
+        monkeypatch.setattr("serving.evaluate.validation.learn", learn)
+        validation = Validation(split, ITEMS, lambda _: NO_TEXT, given, 1_000)
+        return validation, validation.choose({})
 
-    near_alone = tried(1.0)
-    near = near_alone.choose({})
+    near_alone, near = searched(1.0)
     near_alone.choose({"taste_ridge": 2.0})
-    all_alike = tried(0.0)
-    whole = all_alike.choose({})
+    _, whole = searched(0.0)
 
-    assert asked == [(1, 2)] * 2, "once for a search, by the half that chooses"
+    assert asked == [given.taste_ridge] * 2, "once for a search, by the present settings"
     assert (near.choice.taste_fading, whole.choice.taste_fading) == (1.0, 0.0)
+    assert near.choice.weights.fading == whole.choice.weights.fading == 0.5
     keep = near.choice.keep
     assert abs(near.models[keep].incoming - whole.models[keep].incoming).max() > 0.01
-    learned = whole.choice._replace(keep=keep)
+
+
+def test_what_a_training_learns_with_other_settings_is_confirmed_with_its_own_fadings(monkeypatch):
+    given = Settings(taste_least_users=20)
+    validation = Validation(split_events(events_of(200), ITEMS, given), ITEMS, lambda _: NO_TEXT, given, 1_000)
+    learned = Choice(BlendWeights(), Keep(50), 0.0)
     monkeypatch.setattr("serving.evaluate.validation.learn", lambda *_, **__: learned)
-    confirmed = near_alone.confirm({}, near, as_trained=True).blend
-    np.testing.assert_array_equal(confirmed, all_alike.confirm({}, whole._replace(choice=learned)).blend)
-    assert (confirmed != near_alone.confirm({}, near._replace(choice=learned)).blend).any()
+    whole = validation.choose({})
+    plain = validation.confirm({}, whole, as_trained=True).blend
+
+    monkeypatch.setattr("serving.evaluate.validation.learn", lambda *_, **__: learned._replace(taste_fading=1.0))
+    changed = validation.confirm({"taste_least_users": 21}, whole, as_trained=True).blend
+
+    assert (changed != plain).any()
+    assert (validation.confirm({}, whole, as_trained=True).blend == plain).all(), "what was learned once is not again"
