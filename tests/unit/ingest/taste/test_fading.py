@@ -90,7 +90,9 @@ def test_fadings_are_learned_where_the_settings_say_everything_else():
     settings = {"blend_text": 0.1, "blend_prior": 0.2, "interests_prior": 0.3, "prior_half_life_days": 9.0}
     found = learned(wandering(), **settings, taste_neighbours=20, taste_kept="shared")
     assert found.keep == Keep(20, "shared")
-    assert found.weights == BlendWeights(0.1, 0.2, 0.3, 9.0, fading=found.weights.fading)
+    assert found.weights == BlendWeights(
+        text=0.1, prior=0.2, interests_prior=0.3, half_life_days=9.0, fading=found.weights.fading
+    )
     assert found.weights.fading > 0
     assert learned(in_turn(), **settings, taste_neighbours=20).taste_fading > 0
 
