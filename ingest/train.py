@@ -86,9 +86,10 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
     trained = train(interactions, texts, settings, [keep])
     model, note = (trained[keep], "") if isinstance(trained, dict) else (no_model(), _too_few(trained))
+    taste_fading = 0.0 if note else settings.taste_fading or 0.0
     changed = ledger.taste.replace(model)
     ledger.learned.keep_usual(found)
-    ledger.learned.keep_taste_fading(settings.taste_fading or 0.0)
+    ledger.learned.keep_taste_fading(taste_fading)
     ledger.learned.keep_rarities(dict(zip(item_ids, texts.rarity.tolist(), strict=True)))
     if learned is not None:
         ledger.learned.keep_blend(learned.weights)
@@ -99,7 +100,7 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
         changed=len(changed),
         neighbours=0 if note else keep.k,
         kept="" if note else keep.rule,
-        taste_fading=settings.taste_fading or 0.0,
+        taste_fading=taste_fading,
         blend=None if learned is None else asdict(learned.weights),
         seconds=round(time.monotonic() - started, 3),
         note=note,

@@ -98,9 +98,10 @@ def test_too_few_events_are_said_and_leave_nothing_behind(akin: Installation) ->
     for user in "pqr":
         akin.users.erase(user)
 
-    report = train_live(akin.settings, akin.ledger)
+    report = train_live(akin.settings.model_copy(update={"taste_fading": 0.3}), akin.ledger)
 
     assert "too few events: 3 users" in report.note
+    assert (report.neighbours, report.kept, report.taste_fading) == (0, "", 0.0)
     assert place_taste(akin.ledger, akin.index) == 4
     assert [liked_with(akin, i) for i in "abcd"] == [None] * 4
 
