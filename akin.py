@@ -128,19 +128,26 @@ def open_intake(settings: Settings) -> Iterator["Intake"]:
         yield Intake(settings=settings, ledger=ledger)
 
 
-def upkeep_of(catalogue: "Catalogue", resources: "Resources", queue: "CeleryQueue") -> "Upkeep":
+def upkeep_of(
+    catalogue: "Catalogue", resources: "Resources", queue: "CeleryQueue", *, rebuilds: bool = True
+) -> "Upkeep":
     """The upkeep of an installation: of the only process there is, or of one of several that hold a lease in turn."""
     from ingest.catalogue import put_in_order
     from workers.upkeep import Alone, Leased, Upkeep
 
     if catalogue.settings.embedded:
-        return Upkeep(resources, queue, Alone())
+        return Upkeep(resources, queue, Alone(), rebuilds=rebuilds)
     return Upkeep(resources, queue, Leased(catalogue.ledger.leases), lambda: put_in_order(catalogue))
 
 
 @contextmanager
-def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer", "Checks"]]:
-    """The write side in this process: an open catalogue, and a Celery worker that keeps its index in order."""
+def worker(
+    settings: Settings, *, rebuilds: bool = True
+) -> Iterator[tuple["Catalogue", "Queue", "Reindexer", "Checks"]]:
+    """The write side in this process: an open catalogue, and a Celery worker that keeps its index in order.
+
+    A command that ends in seconds begins no rebuilds: it would leave one behind, unfinished.
+    """
     from ingest.catalogue import open_catalogue
     from workers.app import CeleryQueue, make_app
     from workers.embedded import embedded_worker
@@ -148,7 +155,8 @@ def worker(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexe
     with open_catalogue(settings) as catalogue:
         resources, celery = resources_of(catalogue), make_app(settings)
         queue = CeleryQueue(celery)
-        with embedded_worker(celery, resources, upkeep_of(catalogue, resources, queue)) as checks:
+        upkeep = upkeep_of(catalogue, resources, queue, rebuilds=rebuilds)
+        with embedded_worker(celery, resources, upkeep) as checks:
             yield catalogue, queue, resources.reindexer, checks
 
 
@@ -277,7 +285,8 @@ def serving_in_background(
     from serving.address import check_port, url_of
 
     check_port(settings)
-    local_key, write_side = secrets.token_urlsafe(32), producer if settings.cluster else worker
+    local_key = secrets.token_urlsafe(32)
+    write_side = producer if settings.cluster else partial(worker, rebuilds=not passing)
     with api_server(settings, write_side, local_key) as (catalogue, queue, server):
         thread = threading.Thread(target=server.run, name="api", daemon=True)
         thread.start()

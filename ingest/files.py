@@ -69,6 +69,16 @@ class FileSource:
             raise SettingsError(f"refused rows cannot be listed in {path}, which is read; name another with --rejects")
         return path
 
+    def check_items(self, settings: Settings) -> None:
+        """Raise what reading it as items would raise at its beginning; standard input is left alone."""
+        if self.source != "-":
+            next(self.items(settings, Progress()), None)
+
+    def check_events(self, settings: Settings) -> None:
+        """The same of events."""
+        if self.source != "-":
+            next(self.events(settings, Progress()), None)
+
     def items(self, settings: Settings, progress: Progress) -> Iterator[Row[Item] | RowError]:
         """Its rows as items."""
         mapping = load_mapping(self.mapping)[0] if self.mapping else ItemMapping()
@@ -233,3 +243,5 @@ def _warn(file: FileSource, progress: Progress, *, read: int, good: int) -> None
             "every row was refused, and the rows look like events",
             extra={"file": str(file.source), "remedy": _EVENTS},
         )
+    elif not good and file.source == "-" and file.format is None:
+        logger.warning("every row was refused; what is not JSON Lines needs --format csv or --format parquet")

@@ -50,11 +50,12 @@ def take_items_file(
             show(max(0, changed - ledger.pending.count()), None)
 
         report = take_items(ledger, queue, settings, source, progress=readers.Progress(), committed=committed)
+        total = max(changed, ledger.pending.count() if wait else 0)  # what an earlier run left is waited for as well
         while wait and (waiting := ledger.pending.count()):
             see_to_a_worker()
-            show(max(0, changed - waiting), changed)
+            show(max(0, total - waiting), total)
             time.sleep(0.05)
-        show(changed, changed)
+        show(total, total)
     return report
 
 

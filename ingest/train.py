@@ -130,14 +130,15 @@ def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Text
     return learn(item_ids, texts, events.histories, settings, present=present, since=since)
 
 
-def place_taste(ledger: Ledger, index: Index) -> int:
+def place_taste(ledger: Ledger, index: Index, *, beside_a_build: bool = False) -> int:
     """Bring changed weights to every generation that receives writes; returns how many points that were.
 
-    Waits for a generation that is being built: it brings its own, and the live one will be replaced by it.
+    Waits for a generation that is being built: it brings its own, and the live one will be replaced by it. Where nobody
+    may be at work on it that wait has no end: `beside_a_build` says not to.
     """
     until = ledger.taste.latest()
     generations = ledger.generations.list() if until else []
-    if any(generation.state is GenerationState.BUILDING for generation in generations):
+    if not beside_a_build and any(generation.state is GenerationState.BUILDING for generation in generations):
         return 0
     count = 0
     for generation in generations:

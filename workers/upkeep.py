@@ -122,9 +122,17 @@ class Upkeep:
     """The loop; see the module."""
 
     def __init__(
-        self, resources: Resources, queue: CeleryQueue, tenure: Tenure, put_in_order: Callable[[], None] = lambda: None
+        self,
+        resources: Resources,
+        queue: CeleryQueue,
+        tenure: Tenure,
+        put_in_order: Callable[[], None] = lambda: None,
+        *,
+        rebuilds: bool = True,
     ) -> None:
+        """`rebuilds`: whether an index that its catalogue has outgrown is built anew; a command ends before it is."""
         self._resources = resources
+        self._rebuilds = rebuilds and resources.settings.embedded
         self._queue = queue
         self._tenure = tenure
         self._put_in_order = put_in_order
@@ -193,7 +201,7 @@ class Upkeep:
             resources.trainer.request()
         resources.trainer.advance()
         under_way = resources.reindexer.advance(self._tenure.fence)
-        if under_way is None and resources.settings.embedded and resources.reindexer.rebuild_is_due():
+        if under_way is None and self._rebuilds and resources.reindexer.rebuild_is_due():
             resources.reindexer.request()
 
     def _stand_back(self) -> None:

@@ -41,6 +41,7 @@ def ingest_events(
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    source.check_events(settings)
     with open_ledger(settings.ledger_url) as ledger:
         report = take_events_file(ledger, settings, source)
     show(report.as_json(), as_json=as_json)
@@ -67,11 +68,16 @@ def ingest_items(
 
     settings = load_settings()
     source = file_source(file, mapping=mapping, options=map_, format=format_, rejects=rejects)
+    source.check_items(settings)
     with open_ledger(settings.ledger_url) as ledger, ExitStack() as stack:
+
+        def start() -> None:
+            stack.enter_context(open_worker(context, settings, rebuilds=False))
+
         # Beside a running akin the ledger is enough: whoever holds the index finds what is pending there.
-        start = None if settings.cluster or not wait else lambda: stack.enter_context(open_worker(context, settings))
+        alone = wait and not settings.cluster
         with saying_what_waits(ledger):
-            report = take_items_file(ledger, NoQueue(), settings, source, start=start, wait=wait)
+            report = take_items_file(ledger, NoQueue(), settings, source, start=start if alone else None, wait=wait)
         job = ledger.jobs.get(report.job_id or "")
     show({**report.as_json(), "failed": job.failed if job else 0}, as_json=as_json)
     finish(report)

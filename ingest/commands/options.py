@@ -44,7 +44,10 @@ def say_what_was_not_taken(*reports: "FileReport") -> None:
     for report in reports:
         if report.ignored_columns:
             names = ", ".join(report.ignored_columns)
-            typer.echo(f"nothing was taken of these columns of {report.file}: {names}; --map takes them", err=True)
+            how = "--map takes them"
+            if report.unmatched is None:  # of items
+                how += ", or AKIN_ATTRIBUTES as attributes"
+            typer.echo(f"nothing was taken of these columns of {report.file}: {names}; {how}", err=True)
         if report.rejected:
             rows = count_of(report.rejected, "row")
             typer.echo(f"refused {rows} of {report.file}: see {report.rejects_file}", err=True)

@@ -100,7 +100,8 @@ def train_taste(as_json: JsonOption = False) -> None:
     else:
         with open_catalogue(settings) as catalogue:
             report = train_live(settings, catalogue.ledger)
-            place_taste(catalogue.ledger, catalogue.index)
+            # A build that is begun goes on with the next `akin up`, and until then nobody is at work on it.
+            place_taste(catalogue.ledger, catalogue.index, beside_a_build=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     show({**report.as_json(), "peak_megabytes": peak}, as_json=as_json)
 
@@ -139,6 +140,6 @@ def restore(
     settings = load_settings()
     report = put_back(settings, file, force=force)
     if wait and settings.embedded:
-        with open_worker(context, settings) as (catalogue, _, _, _):
+        with open_worker(context, settings, rebuilds=True) as (catalogue, _, _, _):
             wait_for_quiet(catalogue.ledger)
     show(report.as_json(), as_json=as_json)

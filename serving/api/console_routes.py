@@ -71,4 +71,6 @@ def _evaluation(services: Services) -> Response:
     try:
         return Response(path.read_bytes(), media_type="application/json")
     except FileNotFoundError as error:
-        raise NotFoundError("there is no evaluation yet; run `akin evaluate --items FILE --events FILE`") from error
+        raise NotFoundError(
+            "there is no evaluation yet; run `akin evaluate --items FILE --events FILE --home FOLDER` of this akin"
+        ) from error

@@ -27,7 +27,7 @@ def names() -> frozenset[str]:
 @app.command()
 def recommend(
     context: typer.Context,
-    user: str,
+    user: Annotated[str, typer.Argument(help="The user's id.")],
     limit: LimitOption = None,
     filter_: FilterOption = None,
     strategy: Annotated[str | None, typer.Option(help="auto, blend, taste, interests, mean or popular.")] = None,
@@ -36,7 +36,7 @@ def recommend(
     max_per: Annotated[str | None, typer.Option(help='JSON, most items per value: {"categories": 3}.')] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items to a user, with reasons."""
+    """Recommend items to a user, with reasons. What else a page can have (see /docs of the API) is asked over HTTP."""
     from serving.remote import segment
     from serving.terminal import show_answer
 
@@ -60,7 +60,7 @@ def recommend(
 @app.command()
 def similar(
     context: typer.Context,
-    item: str,
+    item: Annotated[str, typer.Argument(help="The item's id.")],
     limit: LimitOption = None,
     filter_: FilterOption = None,
     as_json: JsonOption = False,
@@ -78,7 +78,7 @@ def similar(
 @app.command()
 def search(
     context: typer.Context,
-    query: str,
+    query: Annotated[str, typer.Argument(help="What to look for, in any words.")],
     limit: LimitOption = None,
     filter_: FilterOption = None,
     mode: Annotated[str | None, typer.Option(help="semantic, lexical or hybrid (the default).")] = None,

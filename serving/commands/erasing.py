@@ -1,6 +1,7 @@
 """`akin erase`: forgetting a user or an item, and proving it."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,7 @@ def erase(
         if user is not None:
             needles = needles_of_user(user)
             done = akin.delete(f"/users/{segment(user, 'user_id')}")
+            say_if_unknown(done)
         else:
             assert item is not None
             needles = needles_of_item(ledger, item)
@@ -57,6 +59,12 @@ def erase(
     show(done | report, as_json=as_json)
     if report.get("traces"):
         raise typer.Exit(EXIT_ERROR)
+
+
+def say_if_unknown(receipt: Mapping[str, Any]) -> None:
+    """A mistyped user is erased as well as any other: say so, as the one that was meant is still there."""
+    if not receipt["events"] and not receipt["recommendations"]:
+        typer.echo("nothing was kept of this user; its id cannot come back all the same", err=True)
 
 
 def erase_item(akin: "Remote", item_id: str, *, everywhere: bool) -> dict[str, Any]:

@@ -26,7 +26,10 @@ def evaluate(
     ] = "auto",
     users: Annotated[int | None, typer.Option(min=1, help="Ask for this many users, drawn by the seed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws users, ties and intervals.")] = 1,
-    home: Annotated[Path | None, typer.Option(help="Data folder to take embeddings from and keep them in.")] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Data folder whose embeddings are used and added to; its console shows the report."),
+    ] = None,
 ) -> None:
     """Measure every strategy, and baselines, on events that are held out. Needs no server and changes no data.
 

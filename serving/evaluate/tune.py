@@ -30,6 +30,14 @@ _OF_TEMPLATES = (
 )
 
 
+_CHOSEN = {"blend_prior", "interests_prior"}
+_OF_CHOSEN = (
+    "\nBeside each trial the weights of text and popularity, and which weights of an item are kept, were chosen anew by"
+    "\nthe users that choose, as they are below; the gain is over what a training learns of them by itself. Trainings"
+    "\nlearn nothing any more of what is fixed here: tune again when the catalogue has changed."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
     """How to tune. `split` and `seed` as the evaluation that follows will have them: its test events stay unseen."""
@@ -102,6 +110,8 @@ def summary(found: Tuning) -> str:
     if found.blend is None or found.interests is None:
         return f"Nothing was tuned: {found.note}."
     note = f"\n{found.note[:1].upper()}{found.note[1:]}." if found.note else ""
+    if found.found.keys() & _CHOSEN:
+        note += _OF_CHOSEN
     return (
         f"nDCG@10 of blend {_gain(found.blend)} with the best found,\nof interests {_gain(found.interests)},\n"
         f"on {found.users} users of a validation cut who took no part in the choice.{note}"

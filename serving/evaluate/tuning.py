@@ -110,10 +110,10 @@ class _Search:
     def go_through(self, trials: Sequence[Callable[[Changes], Changes]], better: _Better, *, until: float) -> None:
         """Try one change after another to the best so far, and keep what is better."""
         for trial in trials:
-            if time.monotonic() < until:
-                self._try({**self.best[0], **trial(self.best[0])}, better)
-            else:
+            if time.monotonic() >= until:
                 self.in_time = False
+                return
+            self._try({**self.best[0], **trial(self.best[0])}, better)
             self._done += 1
             self._show(self._done, self._total)
 

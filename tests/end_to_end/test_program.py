@@ -265,6 +265,7 @@ def _answers(port: int) -> bool:
         (("up", "--port", "1"), {"AKIN_HOST": "127.0.0.1", "AKIN_ENCODER": "nowhere"}, "AKIN_PORT|export-model"),
         (("doctor",), {"AKIN_ATTRIBUTES": '{"year": "number"}'}, "AKIN_ATTRIBUTES"),
         (("ingest", "items", "missing.csv"), {}, "missing.csv"),
+        (("ingest", "events", "missing.csv"), {}, "missing.csv"),
         (("up", "--port", "0"), {"AKIN_RATE_LIMIT": "often"}, "AKIN_RATE_LIMIT"),
     ],
     ids=[
@@ -278,6 +279,7 @@ def _answers(port: int) -> bool:
         "no port or encoder",
         "unknown attribute type",
         "no file",
+        "no file of events",
         "no such limit",
     ],
 )
@@ -291,6 +293,34 @@ def test_what_goes_wrong_is_one_sentence(
 
     assert re.search(said, complaint)
     assert "Traceback" not in complaint
+
+
+def test_a_file_that_cannot_be_read_makes_no_data_folder(tmp_path: Path) -> None:
+    program = Program(tmp_path / "home", {})
+    (tmp_path / "items.parquet").write_text("no parquet")
+
+    for file in ("missing.jsonl", "items.parquet", str(tmp_path)):
+        program.run("ingest", "items", file, code=1)
+        program.run("ingest", "events", file, code=1)
+
+    assert not program.home.exists()
+
+
+def test_commands_alone_use_what_was_trained_and_leave_no_build_behind(tmp_path: Path) -> None:
+    program = Program(tmp_path / "home", {n: str(t) for n, t in sample.ATTRIBUTES.items()})
+    program.variables["AKIN_TASTE_LEAST_USERS"] = "10"
+    program.json("ingest", "items", str(sample.ITEMS))
+    program.json("ingest", "events", str(sample.EVENTS))
+    program.json("recommend", "reader-01")
+
+    assert program.json("train-taste")["note"] == ""
+
+    assert program.json("recommend", "reader-01")["strategy"] == "blend"
+    assert [one["state"] for one in program.json("generations")["generations"]] == ["live"]
+
+
+def test_a_user_of_whom_nothing_was_kept_is_erased_and_that_is_said(program: Program) -> None:
+    assert "nothing was kept" in program.run("erase", "mistyped").stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,19 @@ def test_what_an_interrupted_run_left_is_placed_by_the_next(akin: Installation, 
     # then a worker is started, though nothing has changed
     assert report.unchanged == 2
     assert akin.ledger.pending.count() == 0
+
+
+def test_the_bar_counts_what_an_interrupted_run_left(
+    akin: Installation, file: FileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken(akin, file, lambda: None, wait=False)
+    shown: list[tuple[int, int | None]] = []
+    monkeypatch.setattr("ingest.terminal.progress_bar", lambda _: nullcontext(lambda *told: shown.append(told)))
+
+    taken(akin, file, akin.place_all)
+
+    assert (0, 2) in shown
+    assert shown[-1] == (2, 2)
 
 
 def test_a_worker_is_started_when_whoever_had_the_folder_leaves(akin: Installation, file: FileSource) -> None:

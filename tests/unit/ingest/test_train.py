@@ -166,8 +166,10 @@ def test_a_build_trains_and_carries_the_weights(akin: Installation) -> None:
 
     assert liked_with(akin, "a", "second") == "b"
     assert place_taste(akin.ledger, akin.index) == 0, "the live generation waits until the build is done"
+    assert place_taste(akin.ledger, akin.index, beside_a_build=True) == 4, "unless nobody may be at work on the build"
+    assert liked_with(akin, "a") == "b"
     akin.ledger.generations.catch_up("second", mean=None, items=4, job_id="second")
-    assert place_taste(akin.ledger, akin.index) == 4, "the live one had none; the new one has all"
+    assert place_taste(akin.ledger, akin.index) == 0, "both have all"
     assert akin.ledger.generations.get("second").state is GenerationState.CATCHING_UP
 
 

@@ -25,6 +25,10 @@ def akin(tmp_path: Path) -> Iterator[Installation]:
 @pytest.fixture(params=[lambda _: Alone(), lambda ledger: Leased(ledger.leases)], ids=["alone", "leased"])
 def upkeep(request: pytest.FixtureRequest, akin: Installation) -> Upkeep:
     tenure: Callable[[Ledger], Tenure] = request.param
+    return upkeep_of(akin, tenure(akin.ledger))
+
+
+def upkeep_of(akin: Installation, tenure: Tenure, *, rebuilds: bool = True) -> Upkeep:
     reindexer = Reindexer(akin.settings, akin.ledger, akin.index, akin.encoders, lambda _: pytest.fail("not asked"))
     resources = Resources(
         settings=akin.settings,
@@ -33,7 +37,7 @@ def upkeep(request: pytest.FixtureRequest, akin: Installation) -> Upkeep:
         reindexer=reindexer,
         trainer=Trainer(akin.settings, akin.ledger, akin.index),
     )
-    return Upkeep(resources, CeleryQueue(make_app(akin.settings)), tenure(akin.ledger))
+    return Upkeep(resources, CeleryQueue(make_app(akin.settings)), tenure, rebuilds=rebuilds)
 
 
 def give_answer(akin: Installation, item_id: str, *, days_ago: float) -> None:
@@ -72,3 +76,14 @@ def test_what_is_old_is_looked_for_once_an_hour(akin: Installation, upkeep: Upke
     upkeep._forget_at = 0  # an hour later
     upkeep.step()
     assert logged(akin) == set()
+
+
+@pytest.mark.parametrize("rebuilds", [True, False])
+def test_what_ends_with_one_command_begins_no_rebuild(
+    akin: Installation, monkeypatch: pytest.MonkeyPatch, rebuilds: bool
+) -> None:
+    monkeypatch.setattr(Reindexer, "rebuild_is_due", lambda _: True)
+
+    upkeep_of(akin, Alone(), rebuilds=rebuilds).step()
+
+    assert (akin.ledger.generations.under_way() is not None) == rebuilds
