@@ -1,5 +1,6 @@
 """How far long work has come, on standard error, for a person who waits at a terminal."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,14 +15,34 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+LINE_SECONDS = 10.0  # between two lines where nobody watches
+
 stderr = Console(stderr=True)
 
 
 @contextmanager
 def spinner(what: str) -> Iterator[Callable[[str], None]]:
-    """A spinner for work whose length is not known; call what it gives with the present step."""
+    """A spinner for work whose length is not known; call what it gives with the present step.
+
+    Where standard error is no terminal, a line at the first step and one now and then.
+    """
+    if not stderr.is_terminal:
+        yield _lines(what)
+        return
     with stderr.status(what) as status:
         yield lambda step: status.update(f"{what}: {step}")
+
+
+def _lines(what: str) -> Callable[[str], None]:
+    next_at = 0.0
+
+    def say(step: str) -> None:
+        nonlocal next_at
+        if time.monotonic() >= next_at:
+            next_at = time.monotonic() + LINE_SECONDS
+            stderr.print(f"{what}: {step}", markup=False, highlight=False)
+
+    return say
 
 
 @contextmanager

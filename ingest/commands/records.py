@@ -90,16 +90,20 @@ def train_taste(as_json: JsonOption = False) -> None:
     from ingest.catalogue import open_catalogue
     from ingest.commands.output import show
     from ingest.home import is_held
+    from ingest.progress import spinner
     from ingest.store.ledger import open_ledger
     from ingest.train import place_taste, train_live
 
     settings = settings_of_what_is_there()
     if settings.embedded and is_held(settings.home):
-        with open_ledger(settings.ledger_url) as ledger:
+        with open_ledger(settings.ledger_url) as ledger, spinner("taste") as say:
+            say("learning from events")
             report = train_live(settings, ledger)
     else:
-        with open_catalogue(settings) as catalogue:
+        with open_catalogue(settings) as catalogue, spinner("taste") as say:
+            say("learning from events")
             report = train_live(settings, catalogue.ledger)
+            say("bringing the weights into the index")
             # A build that is begun goes on with the next `akin up`, and until then nobody is at work on it.
             place_taste(catalogue.ledger, catalogue.index, beside_a_build=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
