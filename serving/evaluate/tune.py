@@ -32,9 +32,10 @@ _OF_TEMPLATES = (
 
 _CHOSEN = {"blend_prior", "interests_prior"}
 _OF_CHOSEN = (
-    "\nBeside each trial the weights of text and popularity, and which weights of an item are kept, were chosen anew by"
-    "\nthe users that choose, as they are below; the gain is over what a training learns of them by itself. Trainings"
-    "\nlearn nothing any more of what is fixed here: tune again when the catalogue has changed."
+    "\nWith each trial the users that choose chose the weights of text and popularity"
+    "\nanew, and which weights of an item are kept, as they are below. The gain is over"
+    "\nwhat a training learns of them by itself. What is fixed here no training learns"
+    "\nany more: tune again when the catalogue has changed."
 )
 
 
