@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, TypeVar
 
 from ingest.errors import InvalidInputError, SettingsError
@@ -70,13 +71,13 @@ class FileSource:
         return path
 
     def check_items(self, settings: Settings) -> None:
-        """Raise what reading it as items would raise at its beginning; standard input is left alone."""
-        if self.source != "-":
+        """Raise what reading it as items would raise at its beginning; what can be read only once is left alone."""
+        if not _passes_by(self.source):
             next(self.items(settings, Progress()), None)
 
     def check_events(self, settings: Settings) -> None:
         """The same of events."""
-        if self.source != "-":
+        if not _passes_by(self.source):
             next(self.events(settings, Progress()), None)
 
     def items(self, settings: Settings, progress: Progress) -> Iterator[Row[Item] | RowError]:
@@ -98,6 +99,17 @@ class FileSource:
         return read_events(
             self.source, mapping.with_options(self.options), types, format=self.format, progress=progress
         )
+
+
+def _passes_by(source: Source) -> bool:
+    """Whether what is read of it is gone then, as of a pipe."""
+    if source == "-":
+        return True
+    try:
+        mode = source.stat().st_mode
+    except OSError:  # whoever reads it is told
+        return False
+    return not (S_ISREG(mode) or S_ISDIR(mode))
 
 
 def file_source(

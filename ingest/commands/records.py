@@ -104,8 +104,8 @@ def train_taste(as_json: JsonOption = False) -> None:
             say("learning from events")
             report = train_live(settings, catalogue.ledger)
             say("bringing the weights into the index")
-            # A build that is begun goes on with the next `akin up`, and until then nobody is at work on it.
-            place_taste(catalogue.ledger, catalogue.index, beside_a_build=True)
+            # Embedded, a build that is begun goes on with the next `akin up`, and until then nobody is at work on it.
+            place_taste(catalogue.ledger, catalogue.index, beside_a_build=settings.embedded)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     show({**report.as_json(), "peak_megabytes": peak}, as_json=as_json)
 

@@ -30,7 +30,6 @@ _OF_TEMPLATES = (
 )
 
 
-_CHOSEN = {"blend_prior", "interests_prior"}
 _OF_CHOSEN = (
     "\nWith each trial the users that choose chose the weights of text and popularity"
     "\nanew, and which weights of an item are kept, as they are below. The gain is over"
@@ -111,7 +110,7 @@ def summary(found: Tuning) -> str:
     if found.blend is None or found.interests is None:
         return f"Nothing was tuned: {found.note}."
     note = f"\n{found.note[:1].upper()}{found.note[1:]}." if found.note else ""
-    if found.found.keys() & _CHOSEN:
+    if "interests_prior" in found.found:
         note += _OF_CHOSEN
     return (
         f"nDCG@10 of blend {_gain(found.blend)} with the best found,\nof interests {_gain(found.interests)},\n"

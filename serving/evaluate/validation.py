@@ -120,11 +120,10 @@ class Validation:
 
     def _as_a_training_learns(self, changes: Changes) -> Choice:
         """What a training on what the cut leaves would learn by itself; without changes it is asked often."""
-        if changes or self._learned is None:
-            learned = self._learned_anew(self._changed(changes))
-            if changes:
-                return learned
-            self._learned = learned
+        if changes:
+            return self._learned_anew(self._changed(changes))
+        if self._learned is None:
+            self._learned = self._learned_anew(self.settings)
         return self._learned
 
     def _learned_anew(self, settings: Settings) -> Choice:

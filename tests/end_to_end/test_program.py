@@ -306,6 +306,17 @@ def test_a_file_that_cannot_be_read_makes_no_data_folder(tmp_path: Path) -> None
     assert not program.home.exists()
 
 
+def test_of_a_pipe_no_row_is_lost(tmp_path: Path) -> None:
+    program, pipe = Program(tmp_path / "home", {}), tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as together:
+        writing = together.submit(pipe.write_bytes, sample.EVENTS.read_bytes())
+        report = program.json("ingest", "events", str(pipe))
+
+    assert writing.exception() is None
+    assert report["accepted"] == len(sample.EVENTS.read_text().splitlines())
+
+
 def test_commands_alone_use_what_was_trained_and_leave_no_build_behind(tmp_path: Path) -> None:
     program = Program(tmp_path / "home", {n: str(t) for n, t in sample.ATTRIBUTES.items()})
     program.variables["AKIN_TASTE_LEAST_USERS"] = "10"
