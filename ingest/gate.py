@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from ingest.index.protocol import Collection, Query
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
@@ -12,20 +14,21 @@ from ingest.store.records import Generation
 RECALL_SAMPLE = 100
 RECALL_AT = 10
 LEAST_USERS = 20  # with fewer, one user's luck would decide over the nDCG
+SURE = 2.0  # standard errors by which a generation has to be worse than it may
 SCORE_TIE = 1e-5
 
 
 class Evaluation(Protocol):
-    """How well a generation answers the most recent users."""
+    """How well a generation finds what the most recent users liked last: nDCG@10 by user."""
 
     @property
-    def ndcg_at_10(self) -> float:
-        """Mean over the users."""
+    def by_text(self) -> Mapping[str, float]:
+        """By the mean of each history."""
         ...
 
     @property
-    def users(self) -> int:
-        """How many users there were to ask."""
+    def by_taste(self) -> Mapping[str, float]:
+        """By item-item weights, of those whose histories have some."""
         ...
 
 
@@ -81,7 +84,9 @@ def judge(
     ]
     live = ledger.generations.live()
     if live is not None and live.name != candidate.name:
-        checks.append(_ndcg(evaluate(candidate), evaluate(live), settings.gate_ndcg_margin))
+        found, standing = evaluate(candidate), evaluate(live)
+        checks.append(_ndcg("ndcg_at_10", found.by_text, standing.by_text, settings.gate_ndcg_margin))
+        checks.append(_ndcg("taste_ndcg_at_10", found.by_taste, standing.by_taste, settings.gate_ndcg_margin))
     return Verdict(checks=tuple(checks))
 
 
@@ -120,10 +125,18 @@ def _recall(collection: Collection, least: float) -> Check:
     return Check(name="ann_recall_at_10", passed=value >= least, value=value, rule=f"at least {least}")
 
 
-def _ndcg(candidate: Evaluation, live: Evaluation, margin: float) -> Check:
-    if candidate.users < LEAST_USERS:
-        rule = f"not asked: {candidate.users} users with enough events, {LEAST_USERS} are needed"
-        return Check(name="ndcg_at_10", passed=True, value=candidate.ndcg_at_10, rule=rule)
-    floor = live.ndcg_at_10 * (1 - margin)
-    rule = f"at least {floor:.4f}: the live generation's {live.ndcg_at_10:.4f} less {margin:.0%}"
-    return Check(name="ndcg_at_10", passed=candidate.ndcg_at_10 >= floor, value=candidate.ndcg_at_10, rule=rule)
+def _ndcg(name: str, candidate: Mapping[str, float], live: Mapping[str, float], margin: float) -> Check:
+    """Whether the candidate is not surely worse, user by user, than the live generation less the margin."""
+    users = sorted(candidate.keys() & live.keys())
+    found, standing = (np.array([gains[user] for user in users]) for gains in (candidate, live))
+    value = float(found.mean()) if users else 0.0
+    if len(users) < LEAST_USERS:
+        rule = f"not asked: {len(users)} users with enough events, {LEAST_USERS} are needed"
+        return Check(name=name, passed=True, value=value, rule=rule)
+    lost = standing * (1 - margin) - found
+    chance = SURE * float(lost.std(ddof=1)) / len(users) ** 0.5
+    rule = (
+        f"not surely worse than {(1 - margin) * standing.mean():.4f}, the live generation's {standing.mean():.4f} less "
+        f"{margin:.0%}: chance explains {chance:.4f} among {len(users)} users"
+    )
+    return Check(name=name, passed=float(lost.mean()) <= chance, value=value, rule=rule)

@@ -241,7 +241,7 @@ class Settings(BaseSettings):
     # The gate a new generation must pass before it goes live
     gate_recall: float = Field(0.95, ge=0, le=1, description="Least recall@10 of the index against exact search.")
     gate_ndcg_margin: float = Field(
-        0.1, ge=0, le=1, description="Share of nDCG@10 on recent events a generation may lose."
+        0.1, ge=0, le=1, description="Share of nDCG@10 on recent events a generation may lose, chance aside."
     )
     gate_failed_share: float = Field(0.01, ge=0, le=1, description="Largest share of items set aside.")
     keep_generations: int = Field(2, ge=1, description="Complete generations kept, the live one included.")

@@ -1,26 +1,36 @@
 """The gate's evaluation: how well a generation finds what the most recent users liked last."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.index.protocol import Collection, Query
+from ingest.index.protocol import Collection, Query, SparseVector, Vector
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import Generation, HistoryEntry
 from serving.evaluate.metrics import ndcg
-from serving.profile import Weighed, build_profile, weigh
+from serving.profile import Weighed, build_profile, build_taste_profile, weigh
 
 CUTOFF = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The mean nDCG@10 over `users` users; 0 over none says nothing."""
+    """The nDCG@10 of each user: by the mean of the history's texts, and by taste of those who have one."""
 
-    ndcg_at_10: float
-    users: int
+    by_text: Mapping[str, float]
+    by_taste: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is held out of a user's history, and what is left, newest first."""
+
+    held_out: str
+    rest: list[HistoryEntry]
+    weighed: list[Weighed]
+    seen: tuple[str, ...]
 
 
 def recent_ndcg(
@@ -30,42 +40,42 @@ def recent_ndcg(
 
     One item is relevant, so nDCG@10 is `1 / log2(rank + 1)` when it is among the first ten, else 0 (Järvelin and
     Kekäläinen 2002). Items the user has seen are not ranked. Which users count depends on the ledger alone, so two
-    generations are measured on the same ones; equal ledgers give equal numbers.
+    generations are measured on the same ones; equal ledgers give equal numbers. Item-item weights have learned from
+    what is held out: `by_taste` says whether a generation has them, not how good they are.
     """
-    gains = [_gain(ledger, collection, generation, settings, user) for user in ledger.events.recent_users(users)]
-    counted = [gain for gain in gains if gain is not None]
-    return Evaluation(ndcg_at_10=math.fsum(counted) / len(counted) if counted else 0.0, users=len(counted))
+    by_text: dict[str, float] = {}
+    by_taste: dict[str, float] = {}
+    for user_id in ledger.events.recent_users(users):
+        if (asked := _asked(ledger, generation, settings, user_id)) is None:
+            continue
+        ids = [entry.event.item_id for entry in asked.rest]
+        profile = build_profile(asked.weighed, collection.vectors(list(dict.fromkeys(ids))))
+        by_text[user_id] = _gain(collection, asked, None if profile is None else profile.vector)
+        taste = build_taste_profile(asked.weighed, ledger.taste.positions(ids))
+        if taste is not None:
+            by_taste[user_id] = _gain(collection, asked, taste.vector)
+    return Evaluation(by_text=by_text, by_taste=by_taste)
 
 
-def _gain(
-    ledger: Ledger, collection: Collection, generation: Generation, settings: Settings, user_id: str
-) -> float | None:
+def _asked(ledger: Ledger, generation: Generation, settings: Settings, user_id: str) -> _Asked | None:
     history = ledger.events.history(user_id, generation.name, settings.history_limit)
-    held_out = _latest_liked(weigh(history, settings))
+    held_out = next((entry.event.item_id for entry, weight in weigh(history, settings) if weight > 0), None)
     if held_out is None:
         return None
     rest = [entry for entry in history if entry.event.item_id != held_out]
     weighed = weigh(rest, settings)
     if not any(weight > 0 for _, weight in weighed):
         return None
-    seen = [item_id for item_id in ledger.events.seen(user_id) if item_id != held_out]
-    return _ndcg(_ranking(collection, rest, weighed, seen), held_out)
+    seen = tuple(item_id for item_id in ledger.events.seen(user_id) if item_id != held_out)
+    return _Asked(held_out=held_out, rest=rest, weighed=weighed, seen=seen)
 
 
-def _latest_liked(weighed: list[Weighed]) -> str | None:
-    return next((entry.event.item_id for entry, weight in weighed if weight > 0), None)
-
-
-def _ranking(collection: Collection, history: list[HistoryEntry], weighed: list[Weighed], seen: list[str]) -> list[str]:
-    vectors = collection.vectors(list(dict.fromkeys(entry.event.item_id for entry in history)))
-    profile = build_profile(weighed, vectors)
-    if profile is None:
-        return []
-    hits = collection.query(Query(text=profile.vector, limit=CUTOFF, exclude_ids=tuple(seen), exact=True))
+def _gain(collection: Collection, asked: _Asked, query: Vector | SparseVector | None) -> float:
+    if query is None:
+        return 0.0
+    text, taste = (None, query) if isinstance(query, SparseVector) else (query, None)
+    hits = collection.query(Query(text=text, taste=taste, limit=CUTOFF, exclude_ids=asked.seen, exact=True))
     # The index leaves ties in any order; by id, the measurement is the same every time.
-    return [hit.item_id for hit in sorted(hits, key=lambda hit: (-hit.score, hit.item_id))]
-
-
-def _ndcg(ranking: list[str], relevant: str) -> float:
-    hits = np.array([[item_id == relevant for item_id in ranking]], dtype=np.bool_)
-    return float(ndcg(hits, np.array([1]))[0])
+    ranking = [hit.item_id for hit in sorted(hits, key=lambda hit: (-hit.score, hit.item_id))]
+    found = np.array([[item_id == asked.held_out for item_id in ranking]], dtype=np.bool_)
+    return float(ndcg(found, np.array([1]))[0])

@@ -24,8 +24,18 @@ from tests.fakes import Installation, installation
 
 @dataclass(frozen=True)
 class Measured:
+    """As many users with the same gain."""
+
     ndcg_at_10: float = 0.5
     users: int = 100
+
+    @property
+    def by_text(self) -> dict[str, float]:
+        return {f"user{n}": self.ndcg_at_10 for n in range(self.users)}
+
+    @property
+    def by_taste(self) -> dict[str, float]:
+        return {}
 
 
 def equally_good(_: Generation) -> Measured:

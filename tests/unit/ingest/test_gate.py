@@ -1,8 +1,10 @@
 """What a new generation must prove: complete, few set aside, findable, and not worse than the live one."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,10 +16,20 @@ from ingest.store.records import Generation
 from tests.fakes import HashingEncoder, Installation, installation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
-    ndcg_at_10: float
-    users: int = 100
+    by_text: Mapping[str, float]
+    by_taste: Mapping[str, float] = field(default_factory=dict)
+
+
+def alike(gain: float, users: int = 100) -> dict[str, float]:
+    return {f"user{n}": gain for n in range(users)}
+
+
+def drawn(share: float, seed: int, users: int = 200) -> dict[str, float]:
+    """Gains as they are: a few users find what is sought, in any of the ten places, and most do not."""
+    random = Random(seed)
+    return {f"user{n}": 1 / math.log2(random.randint(2, 11)) * (random.random() < share) for n in range(users)}
 
 
 class Worse:
@@ -57,7 +69,7 @@ def judged(
     candidate = akin.ledger.generations.get("next")
 
     def evaluate(generation: Generation) -> Evaluation:
-        return (ndcg or {}).get(generation.name, Measured(0.5))
+        return (ndcg or {}).get(generation.name, Measured(by_text=alike(0.5), by_taste=alike(0.5)))
 
     settings = akin.settings.model_copy(update=changed)
     return judge(settings, akin.ledger, candidate, collection or akin.index.open("next"), evaluate)
@@ -71,7 +83,13 @@ def test_a_complete_generation_passes(akin: Installation) -> None:
     verdict = judged(akin)
 
     assert verdict.passed
-    assert [check.name for check in verdict.checks] == ["item_count", "failed_share", "ann_recall_at_10", "ndcg_at_10"]
+    assert [check.name for check in verdict.checks] == [
+        "item_count",
+        "failed_share",
+        "ann_recall_at_10",
+        "ndcg_at_10",
+        "taste_ndcg_at_10",
+    ]
     report = verdict.report()
     assert report["passed"] is True
     assert report["checks"][0] == {
@@ -125,16 +143,41 @@ def test_another_item_of_the_same_score_is_no_miss(tmp_path: Path) -> None:
 def test_worse_recommendations_than_the_live_generation_are_refused(
     akin: Installation, candidate: float, live: float, passes: bool
 ) -> None:
-    verdict = judged(akin, ndcg={"next": Measured(candidate), "first": Measured(live)})
+    verdict = judged(akin, ndcg={"next": Measured(by_text=alike(candidate)), "first": Measured(by_text=alike(live))})
 
     assert failed(verdict) == ([] if passes else ["ndcg_at_10"])
 
 
+def test_a_generation_without_the_weights_of_the_live_one_is_refused(akin: Installation) -> None:
+    both = alike(0.5)
+    ndcg = {"next": Measured(by_text=both, by_taste=alike(0.0)), "first": Measured(by_text=both, by_taste=alike(0.3))}
+
+    assert failed(judged(akin, ndcg=ndcg)) == ["taste_ndcg_at_10"]
+
+
+def test_what_chance_makes_of_equally_good_generations_refuses_few(akin: Installation) -> None:
+    verdicts = [
+        judged(akin, ndcg={"next": Measured(by_text=drawn(0.2, n)), "first": Measured(by_text=drawn(0.2, n + 1_000))})
+        for n in range(100)
+    ]
+
+    assert sum(not verdict.passed for verdict in verdicts) <= 5
+
+
+def test_half_as_good_a_generation_is_refused_though_most_find_nothing_by_either(akin: Installation) -> None:
+    live = drawn(0.2, 1)
+    half = {user: gain * (n % 2) for n, (user, gain) in enumerate(live.items())}
+
+    verdict = judged(akin, ndcg={"next": Measured(by_text=half), "first": Measured(by_text=live)})
+
+    assert failed(verdict) == ["ndcg_at_10"]
+
+
 def test_few_users_decide_nothing(akin: Installation) -> None:
-    verdict = judged(akin, ndcg={"next": Measured(0.0, users=19), "first": Measured(0.9, users=19)})
+    verdict = judged(akin, ndcg={"next": Measured(by_text=alike(0.0, 19)), "first": Measured(by_text=alike(0.9, 19))})
 
     assert verdict.passed
-    assert "19 users" in verdict.checks[-1].rule
+    assert "19 users" in verdict.checks[-2].rule
 
 
 def test_a_first_generation_is_not_compared(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 
 import pytest
 from msgspec import structs
@@ -9,6 +10,7 @@ from msgspec import structs
 from ingest.errors import InvalidInputError, NotFoundError
 from ingest.events import Event
 from ingest.items import Item
+from ingest.train import place_taste, train_live
 from ingest.weights import Usual
 from serving.evaluate.recent import recent_ndcg
 from serving.popular import Popularity
@@ -143,12 +145,23 @@ def test_the_evaluation_finds_held_out_items_where_vectors_tell_topics_apart(aki
     akin.add_events([event(10 * u + n, f"u{u}", f"crime-{n}", day=n) for u in range(3) for n in range(3)])
     view = akin.live.current()
     result = recent_ndcg(akin.ledger, view.collection, view.generation, akin.settings)
-    assert result.users == 3
-    assert result.ndcg_at_10 > 1 / math.log2(7)
+    assert len(result.by_text) == 3
+    assert fmean(result.by_text.values()) > 1 / math.log2(7)
     assert recent_ndcg(akin.ledger, view.collection, view.generation, akin.settings) == result
 
 
 def test_the_evaluation_leaves_out_users_without_two_liked_items(akin):
     akin.add_events([event(1, "ann", "crime-1"), event(2, "ann", "crime-2", "dislike", day=-1)])
     view = akin.live.current()
-    assert recent_ndcg(akin.ledger, view.collection, view.generation, akin.settings).users == 0
+    assert recent_ndcg(akin.ledger, view.collection, view.generation, akin.settings).by_text == {}
+
+
+def test_the_evaluation_asks_by_taste_whose_history_has_weights(akin):
+    akin.add_events([event(10 * u + n, f"u{u}", f"crime-{n}", day=n) for u in range(3) for n in range(3)])
+    train_live(akin.settings.model_copy(update={"taste_least_users": 2}), akin.ledger)
+    view = akin.live.current()
+    unplaced = recent_ndcg(akin.ledger, view.collection, view.generation, akin.settings)
+    assert set(unplaced.by_taste.values()) == {0.0}
+    place_taste(akin.ledger, akin.index)
+    placed = recent_ndcg(akin.ledger, view.collection, view.generation, akin.settings)
+    assert placed.by_taste == {f"u{u}": 1.0 for u in range(3)}
