@@ -92,6 +92,15 @@ def present_time(newest: float, ranked: float, twice: float) -> float:
     return min(newest, 2 * ranked - twice)
 
 
+def popularity_steps(half_life_days: float) -> tuple[float, int]:
+    """How finely recent popularity is counted: a step in days, and how many of them, over eight half-lives.
+
+    Whole days, or eighths of a half-life that is shorter than eight days. Somebody counts once for an item and step.
+    """
+    step = min(1.0, half_life_days / 8)
+    return step, round(8 * half_life_days / step)
+
+
 def priors(counts: Mapping[str, float]) -> dict[str, float]:
     """Popularity in 0..1 by item: `log(1 + count) / log(1 + largest count)`."""
     values = popularity(np.fromiter(counts.values(), np.float64, len(counts)))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, distinct, exists, func, literal, s
 
 from ingest.chunks import chunks
 from ingest.events import Event
-from ingest.scoring import MOST_RANKED, present_rank, present_time
+from ingest.scoring import MOST_RANKED, popularity_steps, present_rank, present_time
 from ingest.store.database import Database, microseconds, moment
 from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
@@ -139,13 +139,13 @@ class EventStore:
     def recent(self, half_life_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
         """Items by their users with positive events, halved for every half-life before the present; best first.
 
-        Counted by whole days, or by eighths of a half-life that is shorter than eight days, over eight half-lives.
-        Where the present has no time, all count alike. Deleted items are left out.
+        Counted by `popularity_steps`. Where the present has no time, all count alike. Deleted items are left out.
         """
+        step_days, most = popularity_steps(half_life_days)
+        step = max(1, int(step_days * DAY))
         with self._database.read() as connection:
             present = _present(connection, positive_types)
-            since = present - int(8 * half_life_days * DAY) if present else 0
-            step = max(1, int(min(DAY, half_life_days * DAY / 8)))
+            since = present - most * step if present else 0
             steps = ((present - events.c.order_at) // step).label("steps")
             query = (
                 select(events.c.item_id, steps, func.count(distinct(events.c.user_id)))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.events import Event
-from ingest.scoring import Scores, popularity, present_rank, present_time
+from ingest.scoring import Scores, popularity, popularity_steps, present_rank, present_time
 from ingest.settings import Settings
 from ingest.weights import SECONDS_PER_DAY, event_weights
 
@@ -93,10 +93,17 @@ class Cut:
             yield met[own][untimed[own]]
 
     def priors(self, half_life_days: float) -> Scores:
-        """Recent popularity of each item over what is not held out, `(items,)` in 0..1."""
-        times = np.asarray(self._times)
-        counted = np.exp2(-_ages(times) / (SECONDS_PER_DAY * half_life_days))
-        return popularity(np.bincount(np.asarray(self._met), counted, len(self.item_ids)).astype(np.float64))
+        """Recent popularity of each item over what is not held out, `(items,)` in 0..1: as `EventStore.recent`."""
+        step, steps = popularity_steps(half_life_days)
+        ages = _ages(np.asarray(self._times)) // (step * SECONDS_PER_DAY)
+        lately = ages <= steps
+        ends = np.asarray(self._ends)
+        user = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))[lately]
+        # Who meets an item ten times within a step is one who met it.
+        met = (user * len(self.item_ids) + np.asarray(self._met)[lately]) * (steps + 1) + ages[lately].astype(np.int64)
+        once, age = np.divmod(np.unique(met), steps + 1)
+        counted = np.exp2(-age * step / half_life_days)
+        return popularity(np.bincount(once % max(1, len(self.item_ids)), counted, len(self.item_ids)))
 
     def _split(self, history: Sequence[Event]) -> tuple[list[Event], frozenset[str]]:
         weighed = zip(history, event_weights(history, self._settings), strict=True)

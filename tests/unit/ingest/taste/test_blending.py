@@ -39,12 +39,17 @@ def history(user, items, at=lambda n: None):
 def test_an_event_counts_half_after_the_half_life_and_all_alike_where_none_has_a_time():
     timed = Cut(ITEMS, START, Settings())
     list(
-        timed.training([history("a", [1], lambda _: START - timedelta(days=7)), history("b", [2, 2], lambda _: START)])
+        timed.training(
+            [
+                history("a", [1], lambda _: START - timedelta(days=7)),
+                *(history(user, [2], lambda _: START) for user in "bc"),
+            ]
+        )
     )
     found = timed.priors(7)
     assert found[[1, 2]] == pytest.approx(np.log1p([0.5, 2]) / np.log1p(2))
     untimed = Cut(ITEMS, None, Settings())
-    list(untimed.training([history("a", [1]), history("b", [2, 2])]))
+    list(untimed.training([history("a", [1]), history("b", [2]), history("c", [2])]))
     assert untimed.priors(7)[[1, 2]] == pytest.approx(np.log1p([1, 2]) / np.log1p(2))
 
 

@@ -1,0 +1,47 @@
+"""What a training takes for popular lately is what answers count."""
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingest.events import Event
+from ingest.items import Item
+from ingest.taste.cuts import Cut
+from tests.fakes import installation
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+ITEMS = ("a", "b", "c")
+
+met = st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(ITEMS), st.integers(0, 60 * 24))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    histories=st.lists(met, min_size=1, max_size=40), half_life=st.sampled_from([0.25, 3.0, 14.0]), timed=st.booleans()
+)
+def test_a_training_and_an_answer_count_alike(histories, half_life, timed):
+    events = [
+        Event(
+            event_id=f"e{n}",
+            user_id=user,
+            item_id=item,
+            type="view",
+            timestamp=START + timedelta(hours=hour) if timed else None,
+        )
+        for n, (user, item, hour) in enumerate(histories)
+    ]
+    with tempfile.TemporaryDirectory() as folder, installation(Path(folder)) as akin:
+        akin.add_items([Item(item_id=item_id, title=item_id) for item_id in ITEMS])
+        akin.ledger.events.add(events)
+        served = akin.popularity.recent(half_life).values
+        nothing_held_out = datetime.max.replace(tzinfo=UTC)
+        cut = Cut(ITEMS, None, akin.settings, since=nothing_held_out)
+        for _ in cut.training(akin.ledger.events.histories()):
+            pass
+        found = dict(zip(ITEMS, cut.priors(half_life), strict=True))
+
+    assert found == {item_id: pytest.approx(served.get(item_id, 0.0)) for item_id in ITEMS}
