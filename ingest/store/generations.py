@@ -134,7 +134,7 @@ class GenerationStore:
             return self._pending.add_missing(connection, name, job_id=job_id)
 
     def lagging(self, name: str) -> int:
-        """How many items stand in the live generation as they should, but not in this one.
+        """How many items stand as they should in the live generation alone, or stand in some version there alone.
 
         Without a live one, how many do not stand in this one as they should.
         """

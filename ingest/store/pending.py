@@ -9,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    and_,
     case,
     delete,
     exists,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     update,
 )
 
@@ -150,12 +152,15 @@ class PendingStore:
         return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
 
     def lagging(self, connection: Connection, generation: str, live: str | None) -> int:
-        """How many items stand in `live` as they should and in `generation` not; see `GenerationStore.lagging`."""
+        """How many items `live` has and `generation` has not; see `GenerationStore.lagging`."""
         query = _missing(generation).order_by(None)
         if live is not None:
             there = placements.alias("there")
-            right = (there.c.item_id == items.c.item_id) & (there.c.version == items.c.version)
-            query = query.where(exists().where(right, there.c.generation == live))
+            right = there.c.version == items.c.version
+            # Of what changed since, or may have, any version will do: the record's is on its way to both.
+            only_there = and_(there.c.present, items.c.deleted_at.is_(None), placements.c.present.is_not(true()))
+            in_live = (there.c.item_id == items.c.item_id) & (there.c.generation == live)
+            query = query.where(exists().where(in_live, or_(right, only_there)).correlate(items, placements))
         return int(connection.execute(select(func.count()).select_from(query.subquery())).scalar_one())
 
     def ensure(self, connection: Connection, item_ids: Sequence[str], *, job_id: str) -> None:

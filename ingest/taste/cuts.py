@@ -103,7 +103,8 @@ class Cut:
         met = (user * len(self.item_ids) + np.asarray(self._met)[lately]) * (steps + 1) + ages[lately].astype(np.int64)
         once, age = np.divmod(np.unique(met), steps + 1)
         counted = np.exp2(-age * step / half_life_days)
-        return popularity(np.bincount(once % max(1, len(self.item_ids)), counted, len(self.item_ids)))
+        counts = np.bincount(once % max(1, len(self.item_ids)), counted, len(self.item_ids))
+        return popularity(counts.astype(np.float64))
 
     def _split(self, history: Sequence[Event]) -> tuple[list[Event], frozenset[str]]:
         weighed = zip(history, event_weights(history, self._settings), strict=True)

@@ -1,6 +1,7 @@
 """What the generations of every ledger must do, run over SQLite and PostgreSQL."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,38 @@ def test_catching_up_makes_pending_what_the_build_missed(ledger: Ledger) -> None
 
     assert catch_up(ledger, "next") == 2
     assert due(ledger) == ["a", "c"]
+
+
+def test_a_generation_lags_while_it_lacks_what_queries_find_in_the_live_one_in_any_version(ledger: Ledger) -> None:
+    # given a live generation whose items all changed, while nobody placed anything, and one that has been built of one
+    begin(ledger, "live")
+    write(ledger, *map(item, "abc"))
+    place(ledger, ["a", "b", "c"], "live")
+    begin(ledger, "next", GenerationState.BUILDING)
+    catch_up(ledger, "next")
+    ledger.placements.record_built([placement("next", "a")])
+    write(ledger, *(item(i, "changed") for i in "abc"))
+    delete(ledger, "c")
+
+    # then it lacks what is not there at all and was not deleted
+    assert ledger.generations.lagging("next") == 1
+    place(ledger, ["b"], "next")
+    assert ledger.generations.lagging("next") == 0
+    # and what is right in the live one has to be right in it
+    place(ledger, ["a"], "live")
+    assert ledger.generations.lagging("next") == 1
+
+
+def test_a_generation_lags_while_it_lacks_what_a_lost_worker_may_overwrite(ledger: Ledger) -> None:
+    begin(ledger, "live")
+    write(ledger, item("a"))
+    ledger.placements.record_built([replace(placement("live", "a"), version=0)])
+    begin(ledger, "next", GenerationState.BUILDING)
+    catch_up(ledger, "next")
+
+    assert ledger.generations.lagging("next") == 1
+    place(ledger, ["a"], "next")
+    assert ledger.generations.lagging("next") == 0
 
 
 def test_the_live_pointer_moves_in_one_transaction(ledger: Ledger) -> None:

@@ -161,6 +161,44 @@ def test_a_lost_qdrant_is_filled_again_from_the_ledger(running: Cluster, ledger:
     assert ledger.pending.set_aside() == []
 
 
+def test_no_generation_goes_live_without_what_is_found_while_workers_are_away(
+    running: Cluster, ledger: Ledger, api: httpx.Client
+) -> None:
+    # given a catalogue that changed as a whole while no worker runs
+    put(api, *({"item_id": f"w{n}", "title": f"widget number {n}"} for n in range(30)))
+    running.wait_until_quiet()
+    before = _live(ledger)
+    workers = [program for program in running.programs if program.name.startswith("worker")]
+    for worker in workers:
+        assert worker.terminate() == 0, worker.said()
+    put(api, *({"item_id": f"w{n}", "title": f"widget number {n}, improved"} for n in range(30)))
+
+    # when a reindex is asked for
+    assert api.post("/generations").status_code == 202
+    assert soon(lambda: _is(ledger, GenerationState.CATCHING_UP), 60), running.said()
+    time.sleep(5)
+
+    # then answers go on as before, and the switch waits for a worker
+    assert _live(ledger) == before
+    assert "w7" in found(api, "widget number 7")
+    for worker in workers:
+        worker.start()
+    assert soon(lambda: ledger.generations.under_way() is None, 90), running.said()
+    assert _live(ledger) != before
+    assert "w7" in found(api, "widget number 7")
+
+
+def _live(ledger: Ledger) -> str:
+    live = ledger.generations.live()
+    assert live is not None
+    return live.name
+
+
+def _is(ledger: Ledger, state: GenerationState) -> bool:
+    under_way = ledger.generations.under_way()
+    return under_way is not None and under_way.state is state
+
+
 def test_a_program_that_is_told_to_stop_ends_well(running: Cluster, api: httpx.Client) -> None:
     for kind in ("worker", "beat", "serve"):
         program = next(program for program in running.programs if program.name.startswith(kind))
