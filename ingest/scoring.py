@@ -1,5 +1,6 @@
 """The arithmetic of scores that training tunes and queries use: written once, so that both mean the same."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -90,6 +91,16 @@ def present_time(newest: float, ranked: float, twice: float) -> float:
     before it old, and its own item the most popular by far.
     """
     return min(newest, 2 * ranked - twice)
+
+
+def present_among(newest_first: Scores) -> float:
+    """The same of the times of all positive events, -inf for one without; -inf where that is the present's."""
+    rank = present_rank(len(newest_first))
+    if rank > len(newest_first):
+        return -math.inf
+    newest, ranked = float(newest_first[0]), float(newest_first[rank - 1])
+    twice = float(newest_first[2 * rank - 1]) if 2 * rank <= len(newest_first) else -math.inf
+    return present_time(newest, ranked, twice) if math.isfinite(twice) else ranked
 
 
 def popularity_steps(half_life_days: float) -> tuple[float, int]:

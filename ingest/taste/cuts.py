@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.events import Event
-from ingest.scoring import Scores, popularity, popularity_steps, present_rank, present_time
+from ingest.scoring import Scores, popularity, popularity_steps, present_among
 from ingest.settings import Settings
 from ingest.weights import SECONDS_PER_DAY, event_weights
 
@@ -95,7 +95,7 @@ class Cut:
     def priors(self, half_life_days: float) -> Scores:
         """Recent popularity of each item over what is not held out, `(items,)` in 0..1: as `EventStore.recent`."""
         step, steps = popularity_steps(half_life_days)
-        ages = _ages(np.asarray(self._times)) // (step * SECONDS_PER_DAY)
+        ages = np.floor(_ages(np.asarray(self._times)) / (step * SECONDS_PER_DAY))
         lately = ages <= steps
         ends = np.asarray(self._ends)
         user = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))[lately]
@@ -150,12 +150,7 @@ def _lot(event: Event) -> bytes:
 
 def _ages(times: Scores) -> Scores:
     """Seconds before the present, as popularity counts them; where that has no time, all events are of one age."""
-    if not len(times):
-        return times
-    rank = present_rank(len(times))
-    newest_first = np.sort(times)[::-1]
-    newest, ranked, twice = newest_first[0], newest_first[rank - 1], newest_first[min(2 * rank, len(times)) - 1]
-    if not np.isfinite(ranked):
+    present = present_among(np.sort(times)[::-1])
+    if not np.isfinite(present):
         return np.zeros_like(times)
-    present = present_time(newest, ranked, twice) if np.isfinite(twice) else ranked
     return np.maximum(present - times, 0.0)

@@ -17,6 +17,7 @@ from ingest.sentences import count_of
 from ingest.settings import Settings
 from ingest.train import what_is_missing
 from serving.evaluate.baselines import available, missing_libraries, possible
+from serving.evaluate.drawn_ids import DrawnSource, with_drawn_ids
 from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions
 from serving.evaluate.metrics import EMPTY, Integers
 from serving.evaluate.progress import Bars, silent
@@ -68,6 +69,8 @@ def evaluate(
     check_scenarios(settings)
     check_kind(options.split)
     _chosen(options.strategies, (*questions(settings), *possible()))  # before the files are read
+    settings = with_drawn_ids(settings, options.seed)
+    items, events = (DrawnSource.of(source, options.seed) for source in (items, events))
     with workspace(settings) as catalogue:
         refused_items = take_in_items(catalogue, items, bars)
         given, refused_events = read_events(catalogue.settings, events, bars)

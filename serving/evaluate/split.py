@@ -1,4 +1,7 @@
-"""Which events are training and which items are the answers sought. Nothing of a test period is ever in training."""
+"""Which events are training and which items are the answers sought. No event of a test period is ever in training.
+
+Whether a rating is positive, all ratings of its user say, those of the test period too; akin's own trainings never ask.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -17,6 +17,7 @@ from ingest.encoder.protocol import Vectors
 from ingest.files import FileSource
 from ingest.reindex import configured_encoder
 from ingest.settings import Settings
+from serving.evaluate.drawn_ids import DrawnSource
 from serving.evaluate.experiment import count_strangers, read_events
 from serving.evaluate.progress import Bars, silent
 from serving.evaluate.split import check_kind, split_events
@@ -54,6 +55,7 @@ def tune_files(
 ) -> Tuning:
     """Embed the items, put the test events away, and search on the rest. All events are held in memory."""
     check_kind(options.split)
+    items, events = (DrawnSource.of(source, options.seed) for source in (items, events))
     with workspace(settings) as catalogue:
         take_in_items(catalogue, items, bars)
         given, _ = read_events(catalogue.settings, events, bars)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ingest.encoder.protocol import Vectors
 from ingest.events import Event
-from ingest.scoring import BlendWeights, present_rank, present_time
+from ingest.scoring import BlendWeights, present_among
 from ingest.settings import Settings
 from ingest.taste.blending import Choice, blended, by_interests, learn, learn_blend, left_by, told, trained_on
 from ingest.taste.cuts import SHARE, Cut
@@ -160,12 +160,10 @@ def _ndcg(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) ->
 
 def _present(events: Sequence[Event], settings: Settings) -> datetime | None:
     """As `EventStore.present` tells it."""
-    liked = [event for event in events if event.type in liked_types(settings)]
-    times, rank = sorted(_times(liked), reverse=True), present_rank(len(liked))
-    if rank > len(times):
-        return None
-    told = [time.timestamp() for time in (times[0], times[rank - 1], times[min(2 * rank, len(times)) - 1])]
-    return datetime.fromtimestamp(present_time(*told), UTC)
+    liked = [event.timestamp for event in events if event.type in liked_types(settings)]
+    times = np.array([-np.inf if time is None else time.timestamp() for time in liked])
+    found = present_among(np.sort(times)[::-1])
+    return datetime.fromtimestamp(found, UTC) if np.isfinite(found) else None
 
 
 def _since(events: Sequence[Event]) -> datetime | None:

@@ -4,33 +4,40 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.events import Event
 from ingest.items import Item
+from ingest.scoring import present_among
 from ingest.taste.cuts import Cut
 from tests.fakes import installation
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ITEMS = ("a", "b", "c")
 
-met = st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(ITEMS), st.integers(0, 60 * 24))
+hours = st.integers(0, 60 * 24)
+met = st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(ITEMS), hours)
+met_some_time = st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(ITEMS), st.none() | hours)
+never = st.tuples(st.sampled_from("uvwxyz"), st.sampled_from(ITEMS), st.none())
+some = {"min_size": 1, "max_size": 40}
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    histories=st.lists(met, min_size=1, max_size=40), half_life=st.sampled_from([0.25, 3.0, 14.0]), timed=st.booleans()
+    histories=st.lists(met, **some) | st.lists(met_some_time, **some) | st.lists(never, **some),
+    half_life=st.sampled_from([0.25, 3.0, 14.0]),
 )
-def test_a_training_and_an_answer_count_alike(histories, half_life, timed):
+def test_a_training_and_an_answer_count_alike(histories, half_life):
     events = [
         Event(
             event_id=f"e{n}",
             user_id=user,
             item_id=item,
             type="view",
-            timestamp=START + timedelta(hours=hour) if timed else None,
+            timestamp=None if hour is None else START + timedelta(hours=hour),
         )
         for n, (user, item, hour) in enumerate(histories)
     ]
@@ -43,5 +50,9 @@ def test_a_training_and_an_answer_count_alike(histories, half_life, timed):
         for _ in cut.training(akin.ledger.events.histories()):
             pass
         found = dict(zip(ITEMS, cut.priors(half_life), strict=True))
+        present = akin.ledger.events.present({"view"})
+
+    times = np.array([-np.inf if event.timestamp is None else event.timestamp.timestamp() for event in events])
+    assert present_among(np.sort(times)[::-1]) == (-np.inf if present is None else present.timestamp())
 
     assert found == {item_id: pytest.approx(served.get(item_id, 0.0)) for item_id in ITEMS}
