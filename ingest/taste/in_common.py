@@ -33,12 +33,43 @@ class InCommon:
             return np.asarray((self._by_item[block] @ self.matrix).toarray(), dtype=np.float32)
         items = self.matrix.shape[1]
         found = np.zeros((block.stop - block.start, items), np.float32)
+        for row, other, values in self._faded(block):
+            np.add.at(found.reshape(-1), row * items + other, values)
+        return found
+
+    def sparse_rows(self, block: slice) -> Matrix:
+        """The same without what no user has met together, in sparse form."""
+        if not self.fading:
+            return self._by_item[block] @ self.matrix
+        found = sparse.csr_array((block.stop - block.start, self.matrix.shape[1]), dtype=np.float32)
+        for row, other, values in self._faded(block):
+            counts = np.bincount(row, minlength=found.shape[0])
+            starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)  # rows ascend
+            numbers = np.arange(len(other) + 1, dtype=np.int32)
+            own = sparse.csr_array((values, numbers[:-1], starts), shape=(found.shape[0], len(other)))
+            ones = np.ones(len(other), np.float32)
+            # A product adds up what is of one place in half of the time that sorting takes.
+            found = found + own @ sparse.csr_array((ones, other, numbers), shape=(len(other), found.shape[1]))
+        return found
+
+    def blocks(self) -> Iterator[slice]:
+        """All items, so many at a time that their sparse rows are small: a popular item may be alone."""
+        lengths = np.diff(self._starts)
+        pairs = np.bincount(self.matrix.indices, np.repeat(lengths, lengths), self.matrix.shape[1])
+        ends = np.cumsum(pairs)
+        start = 0
+        while start < len(ends):
+            most = ends[start] - pairs[start] + _PAIRS
+            stop = max(start + 1, int(np.searchsorted(ends, most, side="right")))
+            yield slice(start, stop)
+            start = stop
+
+    def _faded(self, block: slice) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], Vectors]]:
+        """What each pair adds: row in the block, ascending, the other item, and how much."""
         for row, entry, other in self._pairs(block):
             values = self.matrix.data[entry] * self.matrix.data[other]
             apart = np.abs(self._places[entry] - self._places[other])
-            flat = row * items + self.matrix.indices[other]
-            np.add.at(found.reshape(-1), flat, (values / (1.0 + self.fading * apart)).astype(np.float32))
-        return found
+            yield row, self.matrix.indices[other], (values / (1.0 + self.fading * apart)).astype(np.float32)
 
     def _pairs(self, block: slice) -> Iterator[tuple[NDArray[np.int64], ...]]:
         """Each entry of these items beside all of the same user: row in the block, and the numbers of both."""

@@ -1,6 +1,6 @@
 """Which item-item weights are kept of all that a training computes: see docs/decisions/0034."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -9,8 +9,9 @@ from scipy import sparse
 
 from ingest.encoder.protocol import Vectors
 from ingest.settings import KeepRule
-from ingest.taste.interactions import Popularity
+from ingest.taste.interactions import Matrix, Popularity
 
+Rows: TypeAlias = "Vectors | sparse.csr_array"  # dense, or sparse where most weights are 0
 Incoming: TypeAlias = "sparse.csr_array"  # (items, items) float32: row i holds the weights that point at item i
 
 _LEAST_SHARED = 10  # weights an item keeps whatever others have: new items live on them
@@ -36,7 +37,7 @@ class Keep(NamedTuple):
         return self.k if self.rule != "shared" else min(_TIMES_SHARED * self.k, max(_MOST_SHARED, self.k))
 
 
-def kept(blocks: Iterable[Vectors], keeps: Sequence[Keep], popularity: Popularity) -> list[Incoming]:
+def kept(blocks: Iterable[Rows], keeps: Sequence[Keep], popularity: Popularity) -> list[Incoming]:
     """What each of the keeps leaves of the weights, given as blocks of rows `(m, items) float32` in their order.
 
     Ties are broken in any way, but always in the same. Memory: 8 k bytes an item and keep, 8 for each weight that an
@@ -61,24 +62,53 @@ class _Largest:
         self.weights = np.zeros(shape, np.float32)
         self._rows = 0
 
-    def take(self, rows: Vectors) -> None:
-        most = self.weights.shape[1]
-        if not most:
+    def take(self, rows: Rows) -> None:
+        if not self.weights.shape[1]:
             return
-        there = slice(self._rows, self._rows + len(rows))
-        self.indices[there] = _places(np.abs(rows) * self.worth, most)
+        there = slice(self._rows, self._rows + rows.shape[0])
+        if isinstance(rows, np.ndarray):
+            self._take_dense(rows, there)
+        else:
+            self._take_sparse(rows, there)
+        self._rows = there.stop
+
+    def sizes(self, rows: slice) -> Vectors:
+        """Of some rows' weights, times their columns' worth."""
+        return np.asarray(np.abs(self.weights[rows]) * self.worth[self.indices[rows]])
+
+    def _take_dense(self, rows: Vectors, there: slice) -> None:
+        self.indices[there] = _places(np.abs(rows) * self.worth, self.weights.shape[1])
         self.weights[there] = np.take_along_axis(rows, self.indices[there], axis=1)
-        self._rows += len(rows)
+
+    def _take_sparse(self, rows: Matrix, there: slice) -> None:
+        most = self.weights.shape[1]
+        sizes = np.abs(rows.data) * self.worth[rows.indices]
+        chosen = np.ones(len(sizes), np.bool_)
+        for row in np.flatnonzero(np.diff(rows.indptr) > most):
+            own = slice(rows.indptr[row], rows.indptr[row + 1])
+            chosen[own] = False
+            chosen[own][_places(sizes[np.newaxis, own], most)] = True
+        largest = _chosen(rows, chosen)
+        counts = np.diff(largest.indptr)
+        filled = np.arange(most) < counts[:, np.newaxis]  # the rest of a row stays 0
+        self.indices[there][filled] = largest.indices
+        self.weights[there][filled] = largest.data
+
+
+def _chosen(rows: Matrix, chosen: NDArray[np.bool_]) -> Matrix:
+    """Those entries of sparse rows, columns ascending."""
+    starts = np.concatenate([[0], np.cumsum(chosen)])[rows.indptr]
+    found = sparse.csr_array((rows.data[chosen], rows.indices[chosen], starts), shape=rows.shape)
+    found.sort_indices()
+    return found
 
 
 def _kept(found: _Largest, keep: Keep, use: Vectors) -> Incoming:
-    sizes = np.abs(found.weights) * found.worth[found.indices]
     if keep.rule == "shared":
-        sizes *= use[:, np.newaxis]
-        return _rows(found, _shared(sizes, keep))
-    chosen = np.zeros(sizes.shape, np.bool_)
-    for rows in _blocks(sizes):
-        np.put_along_axis(chosen[rows], _places(sizes[rows], keep.k), values=True, axis=1)
+        return _rows(found, _shared(found.sizes(slice(None)) * use[:, np.newaxis], keep))
+    chosen = np.zeros(found.weights.shape, np.bool_)
+    for rows in _blocks(chosen):
+        np.put_along_axis(chosen[rows], _places(found.sizes(rows), keep.k), values=True, axis=1)
     return _rows(found, chosen)
 
 
@@ -98,9 +128,9 @@ def _shared(sizes: Vectors, keep: Keep) -> NDArray[np.bool_]:
     return chosen
 
 
-def _blocks(sizes: Vectors) -> list[slice]:
+def _blocks(rows: Sized) -> list[slice]:
     """Rows to look at together: ordering takes 12 bytes for each of their numbers."""
-    return [slice(start, start + _ROWS) for start in range(0, len(sizes), _ROWS)]
+    return [slice(start, start + _ROWS) for start in range(0, len(rows), _ROWS)]
 
 
 def _places(sizes: Vectors, k: int) -> NDArray[np.int32]:

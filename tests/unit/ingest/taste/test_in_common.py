@@ -40,9 +40,24 @@ def test_every_pair_counts_by_how_far_it_is_apart(seed, users, items, fading, fi
     first = min(first, items - 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(in_common, "_PAIRS", pairs)
-        found = InCommon(matrix=matrix, places=places, fading=fading).rows(slice(first, items))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, written_down(matrix, places, fading)[first:], rtol=1e-4, atol=1e-5)
+        common = InCommon(matrix=matrix, places=places, fading=fading)
+        found, stored = common.rows(slice(first, items)), common.sparse_rows(slice(first, items))
+    assert found.dtype == stored.dtype == np.float32
+    expected = written_down(matrix, places, fading)[first:]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(stored.toarray(), expected, rtol=1e-4, atol=1e-5)
+    assert stored.nnz <= np.count_nonzero(written_down(matrix != 0, places, 0.0)[first:]), "nothing else is stored"
+
+
+@given(seed=st.integers(0, 10_000), users=st.integers(0, 12), items=st.integers(1, 10), most=st.integers(1, 200))
+def test_blocks_hold_every_item_once_and_no_more_pairs_than_they_may_unless_alone(seed, users, items, most):
+    matrix, _ = histories(seed, users, items)
+    pairs = (matrix != 0).sum(axis=1) @ (matrix != 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_common, "_PAIRS", most)
+        blocks = list(InCommon(matrix=matrix).blocks())
+    assert np.concatenate([np.arange(items)[block] for block in blocks]).tolist() == list(range(items))
+    assert all(pairs[block].sum() <= most or block.stop - block.start == 1 for block in blocks)
 
 
 @pytest.mark.parametrize("fading", [0.01, 0.3, 5.0])

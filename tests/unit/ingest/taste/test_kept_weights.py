@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from ingest.settings import KeepRule
 from ingest.taste.interactions import Popularity
@@ -25,6 +26,12 @@ def weights_of(seed, n):
 
 def in_blocks(weights, size):
     return [weights[start : start + size] for start in range(0, len(weights), size)]
+
+
+def backwards(rows):
+    """The same as sparse rows, each stored from its last column to its first, as a product of matrices may be."""
+    found = sparse.csr_array(rows[:, ::-1])
+    return sparse.csr_array((found.data, rows.shape[1] - 1 - found.indices, found.indptr), shape=rows.shape)
 
 
 def largest(sizes, most):
@@ -54,6 +61,19 @@ def test_shared_are_the_largest_of_all_beside_ten_of_each_item(seed, n, k, block
     most = np.array([largest(row, Keep(k, "shared").most) for row in sizes])
     chosen = largest(np.where(own, np.inf, np.where(most, sizes, 0)), n * k)
     np.testing.assert_array_equal(found.toarray(), np.where(chosen, weights, 0))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 30), st.integers(1, 40), st.floats(0, 1))
+def test_of_sparse_rows_the_same_is_kept(seed, n, k, block, density):
+    weights, popular = weights_of(seed, n)
+    weights *= np.random.default_rng(seed).random((n, n)) < density
+    keeps = [Keep(k, rule) for rule in RULES] + [Keep(k + 5)]
+    unsorted = [backwards(rows) for rows in in_blocks(weights, block)]
+    for found, expected in zip(
+        kept(unsorted, keeps, popular), kept(in_blocks(weights, block), keeps, popular), strict=True
+    ):
+        np.testing.assert_array_equal(found.toarray(), expected.toarray())
+        assert found.has_sorted_indices
 
 
 def test_of_equals_no_more_are_shared_than_there_is_room_for():

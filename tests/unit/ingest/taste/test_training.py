@@ -1,5 +1,6 @@
 """Item-item weights: the same by every way of computing them, stronger for what is liked together, never for itself."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -12,10 +13,11 @@ from scipy import sparse
 
 from ingest.events import Event
 from ingest.settings import Settings
+from ingest.taste import in_common
 from ingest.taste.ease import ease
 from ingest.taste.in_common import InCommon
-from ingest.taste.interactions import Interactions, collect, damped
-from ingest.taste.keeping import Keep
+from ingest.taste.interactions import Interactions, collect, damped, popularity
+from ingest.taste.keeping import Keep, kept
 from ingest.taste.model import KEEPS, TooFewEvents, keeps, ridge_for, train
 from ingest.taste.neighbours import cosine_neighbours
 from ingest.taste.texts import Texts, centred_rows
@@ -177,14 +179,59 @@ def test_texts_are_centred_where_there_are_enough_of_them():
     assert centred_rows(np.zeros((3, 0), np.float32)).shape == (3, 0)
 
 
-def test_neighbours_are_shrunk_cosines():
+@pytest.mark.parametrize("pairs", [5, 1_000_000])
+@pytest.mark.parametrize("fading", [0.0, 0.3])
+def test_neighbours_are_shrunk_cosines(monkeypatch, fading, pairs):
+    monkeypatch.setattr(in_common, "_PAIRS", pairs)
     matrix = random_matrix(30, 9)
-    x = matrix.toarray()
-    lengths = np.linalg.norm(x, axis=0)
-    expected = x.T @ x / (np.outer(lengths, lengths) + 2.0)
+    places = np.random.default_rng(5).integers(0, 20, matrix.nnz).astype(np.int32)
+    common = InCommon(matrix=matrix, places=places, fading=fading)
+    lengths = np.linalg.norm(matrix.toarray(), axis=0)
+    expected = common.rows(slice(0, 9)) / (np.outer(lengths, lengths) + 2.0)
     np.fill_diagonal(expected, 0)
-    (found,) = cosine_neighbours(InCommon(matrix=matrix), keeps=[Keep(9)], shrinkage=2.0)
+    (found,) = cosine_neighbours(common, keeps=[Keep(9)], shrinkage=2.0)
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    seed=st.integers(0, 10_000),
+    items=st.integers(1, 40),
+    k=st.integers(1, 15),
+    fading=st.sampled_from([0.0, 0.1]),
+    pairs=st.integers(1, 500),
+)
+def test_neighbours_in_blocks_are_those_of_the_whole_matrix(seed, items, k, fading, pairs):
+    matrix = random_matrix(20, items, seed, density=0.15)
+    places = np.random.default_rng(seed).integers(0, 20, matrix.nnz).astype(np.int32)
+    common = InCommon(matrix=matrix, places=places, fading=fading)
+    lengths = np.linalg.norm(matrix.toarray(), axis=0)
+    whole = common.rows(slice(0, items)) / (np.outer(lengths, lengths) + np.float32(10.0))
+    np.fill_diagonal(whole, 0)
+    choices = [Keep(k), Keep(k, "most_used"), Keep(k, "shared")]
+    expected = kept([whole], choices, popularity(matrix))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_common, "_PAIRS", pairs)
+        found = cosine_neighbours(common, keeps=choices)
+    for some, all_of_them in zip(found, expected, strict=True):
+        # Of what is equal but for rounding either may be kept.
+        np.testing.assert_allclose(np.sort(some.data), np.sort(all_of_them.data), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(some.toarray()[some.toarray() != 0], whole[some.toarray() != 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("fading", [0.0, 0.3])
+def test_neighbours_take_memory_for_what_was_met_together_and_not_for_the_square_of_the_catalogue(fading):
+    items = 30_000
+    matrix = random_matrix(200, items, density=5 / items)
+    matrix = sparse.csr_array(sparse.hstack([np.ones((200, 1), np.float32), matrix[:, 1:]]))  # all have met the first
+    places = np.zeros(matrix.nnz, np.int32)
+    tracemalloc.start()
+    (found,) = cosine_neighbours(InCommon(matrix=matrix, places=places, fading=fading), keeps=[Keep(5)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.diff(found.indptr)[0] == 5
+    assert peak < 20_000_000
+    assert found.nnz < 10_000
 
 
 def by_ease(matrix, keeps):
