@@ -118,17 +118,19 @@ def _weights(samples: Sequence[Sequence[Parts]], settings: Settings, *, with_tas
     """The weights of a blend that rank best what the cuts hold out.
 
     How quickly popularity fades the last cut alone says: in time, where there is one. What each user did last may be
-    long ago, and popularity is counted as of now.
+    long ago, and popularity is counted as of now. Where trainings read no texts, nothing tells what they are worth,
+    and the present weights stay.
     """
     chosen = BlendWeights().under(settings)
+    told_of_text = any(parts.text.any() for sample in samples for parts in sample)
     if len(lives := sorted(samples[-1][0].priors)) > 1:
         chosen = replace(chosen, half_life_days=_half_life(samples[-1], lives, chosen, settings, with_taste=with_taste))
     if with_taste:
-        texts = TEXT_WEIGHTS if settings.blend_text is None else (chosen.text,)
+        texts = TEXT_WEIGHTS if settings.blend_text is None and told_of_text else (chosen.text,)
         priors = PRIOR_WEIGHTS if settings.blend_prior is None else (chosen.prior,)
         grid = [replace(chosen, text=a, prior=b) for a, b in product(texts, priors)]
         chosen = better(samples, chosen, grid, blended)
-    priors = PRIOR_WEIGHTS if settings.interests_prior is None else (chosen.interests_prior,)
+    priors = PRIOR_WEIGHTS if settings.interests_prior is None and told_of_text else (chosen.interests_prior,)
     return better(samples, chosen, [replace(chosen, interests_prior=b) for b in priors], by_interests)
 
 

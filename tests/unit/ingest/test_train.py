@@ -196,6 +196,28 @@ def test_a_catalogue_above_the_limit_is_trained_without_text(akin: Installation)
     assert np.argmax(akin.ledger.taste.weights("a")["a"].weights) == 0
 
 
+def test_a_catalogue_above_the_limit_keeps_what_its_texts_are_worth(tmp_path: Path) -> None:
+    """Everybody likes one kind of items, which their texts name, and what is popular; a training reads no texts here."""
+    rng = np.random.default_rng(1)
+    with installation(tmp_path, taste_dense_items=100) as akin:
+        akin.add_items([Item(item_id=f"i{n}", text=f"kind {n % 20} number {n}") for n in range(200)])
+        for user in range(200):
+            popular = np.minimum(rng.zipf(1.5, size=4), 40) - 1
+            akin.add_events(
+                [
+                    Event(event_id=f"{user}-{n}", user_id=f"u{user}", item_id=f"i{item}", type="like")
+                    for n, item in enumerate([*(rng.integers(0, 10, 6) * 20 + user % 20), *popular])
+                ]
+            )
+
+        report = train_live(akin.settings, akin.ledger)
+
+        learned = akin.ledger.learned.blend()
+        assert report.blend is not None
+        assert learned.prior > 0
+        assert (learned.text, learned.interests_prior) == (BlendWeights().text, BlendWeights().interests_prior)
+
+
 def test_a_training_in_a_process_of_its_own_reports_and_is_placed(akin: Installation) -> None:
     trainer = Trainer(akin.settings, akin.ledger, akin.index)
     assert trainer.advance() is None

@@ -77,15 +77,28 @@ def test_where_everybody_likes_the_newest_items_recent_popularity_counts():
         days = np.sort(rng.uniform(0, 57, size=9))
         items = list(dict.fromkeys(min(59, int(day) + int(rng.integers(0, 3))) for day in days))
         histories.append(history(f"u{user}", items, lambda n, days=days: START + timedelta(days=float(days[n]))))
-    found = learned(histories)
+    text = rng.normal(size=(len(ITEMS), 8)).astype(np.float32)
+    found = learned(histories, text)
     assert found.prior >= 0.1
     assert found.interests_prior > 0
     assert found.half_life_days <= 7
-    alone = learned(histories, taste_least_users=10_000)
+    alone = learned(histories, text, taste_least_users=10_000)
     assert (alone.text, alone.prior) == (BlendWeights().text, BlendWeights().prior)
     assert alone.interests_prior > 0
     fixed = learned(histories, prior_half_life_days=30, blend_prior=0.02)
     assert (fixed.half_life_days, fixed.prior) == (30, 0.02)
+
+
+def test_what_a_text_is_worth_stays_where_none_was_read():
+    relevant = np.arange(10) == 9
+    popular = {"taste": np.zeros(10), "priors": {14.0: relevant.astype(float)}, "relevant": relevant, "sought": 1}
+    for with_taste in (True, False):
+        found = learn_blend([{FEW: [Parts(text=np.zeros(10), **popular)] * 60}], Settings(), with_taste=with_taste)
+        assert (found.weights.text, found.weights.interests_prior) == (BlendWeights().text, 0.0)
+        assert (found.weights.prior > 0) == with_taste
+    misled = learn_blend([{FEW: [Parts(text=-relevant.astype(float), **popular)] * 60}], Settings(), with_taste=True)
+    assert misled.weights.text == 0.0
+    assert misled.weights.interests_prior > 0
 
 
 def test_weights_that_serve_both_cuts_are_preferred_to_those_that_serve_one():
