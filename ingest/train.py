@@ -90,7 +90,8 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     changed = ledger.taste.replace(model)
     ledger.learned.keep_usual(found)
     ledger.learned.keep_taste_fading(taste_fading)
-    ledger.learned.keep_rarities(dict(zip(item_ids, texts.rarity.tolist(), strict=True)))
+    rarities = zip(item_ids, texts.rarity.tolist(), strict=True)
+    ledger.learned.keep_rarities({item_id: rarity for item_id, rarity in rarities if rarity != 1})
     if learned is not None:
         ledger.learned.keep_blend(learned.weights)
     report = TrainReport(

@@ -67,7 +67,7 @@ class LearnedStore:
         return Usual(**orjson.loads(stored)) if stored else Usual()
 
     def keep_rarities(self, found: Mapping[str, float]) -> None:
-        """Write down how far the texts of items stand apart, and drop what is not in it.
+        """Write down how far the texts of items stand apart, and drop what is not in it: an item without one has 1.
 
         What differs by less than a thousandth counts as the same; items that were deleted meanwhile get none.
         """
@@ -82,9 +82,10 @@ class LearnedStore:
                 alive = alive_among(connection, some)
                 rows = [{"item_id": item_id, "rarity": changed[item_id]} for item_id in some if item_id in alive]
                 self._database.upsert(connection, rarities, rows)
+        for some in chunks(others, ROWS_PER_COMMIT):
+            with self._database.write() as connection:
+                forget_rarities(connection, some)
         with self._database.write() as connection:
-            for some in chunks(others):
-                connection.execute(delete(rarities).where(rarities.c.item_id.in_(some)))
             stamp = str(connection.execute(select(now())).scalar_one())
             self._database.upsert(connection, meta, [{"key": _RARITIES, "value": stamp}])
 

@@ -196,6 +196,23 @@ def test_a_catalogue_above_the_limit_is_trained_without_text(akin: Installation)
     assert np.argmax(akin.ledger.taste.weights("a")["a"].weights) == 0
 
 
+def test_rarities_are_written_of_items_that_have_one_and_go_when_a_training_finds_none(akin: Installation) -> None:
+    akin.add_items([Item(item_id=f"x{n}", text=f"kind {n % 3} number {n}") for n in range(60)])
+    akin.add_items([Item(item_id="silent", text="")])
+
+    def rarities() -> dict[str, float]:
+        changed = akin.ledger.learned.rarities_since("")
+        return {} if changed is None else changed[1]
+
+    train_live(akin.settings, akin.ledger)
+    written = rarities()
+    assert len(written) > 50
+    assert 1.0 not in written.values()
+
+    train_live(akin.settings.model_copy(update={"taste_dense_items": 2}), akin.ledger)
+    assert rarities() == {}
+
+
 def test_a_catalogue_above_the_limit_keeps_what_its_texts_are_worth(tmp_path: Path) -> None:
     """Everybody likes one kind of items, which their texts name, and what is popular; a training reads no texts here."""
     rng = np.random.default_rng(1)
