@@ -19,6 +19,8 @@ Fit = Callable[[], Scorer]
 RECENT = "popularity-recent"
 BM25 = "bm25"
 PLAIN_MEAN = "plain-mean"
+EASE = "ease"
+_EASE_BYTES = 16  # for each two items, measured while LensKit's is fitted
 
 
 def available(
@@ -26,7 +28,8 @@ def available(
 ) -> Mapping[str, Fit]:
     """The baselines that can be fitted here, unfitted; by item, `texts` are what is embedded, and `vectors` as what.
 
-    Recent popularity needs times; models whose library is not installed are left out, see `missing_libraries`.
+    Recent popularity needs times; models whose library is not installed are left out, see `missing_libraries`, and so
+    is EASE of too many items, see `too_large_for_ease`.
     """
     found: dict[str, Fit] = {PLAIN_MEAN: lambda: fit_plain_mean(trial, vectors())}
     if any(event.timestamp is not None for event in trial.positives):
@@ -35,6 +38,8 @@ def available(
         found |= {name: partial(fit, trial) for name, fit in LENSKIT_MODELS.items()}
     if find_spec("bm25s") is not None:
         found[BM25] = lambda: fit_bm25(trial, texts)
+    if too_large_for_ease(len(trial.items), settings):
+        found.pop(EASE, None)
     return found
 
 
@@ -49,6 +54,16 @@ def possible() -> list[str]:
 def missing_libraries() -> list[str]:
     """Which libraries of the extra `evaluate` are not installed."""
     return [name for name in ("lenskit", "bm25s") if find_spec(name) is None]
+
+
+def too_large_for_ease(items: int, settings: Settings) -> str:
+    """Why there is no EASE of so many items; "" where there is, and where its library is missing anyway."""
+    if items <= settings.taste_dense_items or find_spec("lenskit") is None:
+        return ""
+    return (
+        f"ease would take {_EASE_BYTES * items**2 / 1e9:,.1f} GB of memory for {items:,} items, which are more than "
+        f"AKIN_TASTE_DENSE_ITEMS ({settings.taste_dense_items:,})"
+    )
 
 
 def fit_recent(trial: Trial, days: float) -> Scorer:

@@ -16,7 +16,7 @@ from ingest.readers import Progress, RowError
 from ingest.sentences import count_of
 from ingest.settings import Settings
 from ingest.train import what_is_missing
-from serving.evaluate.baselines import available, missing_libraries, possible
+from serving.evaluate.baselines import EASE, available, missing_libraries, possible, too_large_for_ease
 from serving.evaluate.drawn_ids import DrawnSource, with_drawn_ids
 from serving.evaluate.judge import LONGEST, Lists, asked_for_cold, judge, slice_descriptions
 from serving.evaluate.metrics import EMPTY, Integers
@@ -64,7 +64,8 @@ def evaluate(
     """Split the events, take the training part in, ask every strategy for 20 items per user, and measure the lists.
 
     The scenarios of the settings are asked as well. All events are held in memory. Raises InvalidInputError for a
-    strategy or split that does not exist or fit, and SettingsError for a scenario that nothing could be asked by.
+    strategy or split that does not exist or fit (for `ease` of too many items, before the events are read), and
+    SettingsError for a scenario that nothing could be asked by.
     """
     check_scenarios(settings)
     check_kind(options.split)
@@ -73,8 +74,9 @@ def evaluate(
     items, events = (DrawnSource.of(source, options.seed) for source in (items, events))
     with workspace(settings) as catalogue:
         refused_items = take_in_items(catalogue, items, bars)
-        given, refused_events = read_events(catalogue.settings, events, bars)
         texts = {one.item.item_id: one.text for page in documents(catalogue) for one in page}
+        without_ease = _without_ease(options.strategies, len(texts), catalogue.settings)
+        given, refused_events = read_events(catalogue.settings, events, bars)
         strangers = count_strangers(given, texts.keys())
         split = split_events(given, texts.keys(), catalogue.settings, kind=options.split, seed=options.seed)
         trial = make_trial(split, list(texts), users=options.users, seed=options.seed)
@@ -102,6 +104,7 @@ def evaluate(
         slices=slice_descriptions(trial),
         notes=(
             *_notes(refused_items, refused_events),
+            *without_ease,
             *_unmatched(strangers, len(given)),
             *_untrained(untrained),
             learned,
@@ -147,6 +150,19 @@ def _chosen(named: Collection[str] | None, known: Sequence[str]) -> frozenset[st
         if name not in known:
             raise InvalidInputError("unknown_strategy", f"strategies here are {', '.join(known)}", "strategies")
     return frozenset(known if named is None else named)
+
+
+def _without_ease(named: Collection[str] | None, items: int, settings: Settings) -> tuple[str, ...]:
+    """What is said where EASE is left out. Raises InvalidInputError where it was asked for."""
+    if not (why := too_large_for_ease(items, settings)):
+        return ()
+    if named is None:
+        return (f"without the baseline ease: {why}",)
+    if EASE in named:
+        raise InvalidInputError(
+            "too_many_items", f"{why}; leave it out, or raise that where there is room", "strategies"
+        )
+    return ()
 
 
 def _ask_akin(catalogue: Catalogue, trial: Trial, name: str, question: Question, bars: Bars) -> Lists:

@@ -41,7 +41,7 @@ def fit_item_knn(trial: Trial) -> Scorer:
 def fit_ease(trial: Trial) -> Scorer:
     """The linear autoencoder in closed form (Steck 2019), its ridge the best of `RIDGES` on a validation cut.
 
-    Holds `items x items` float32, twice while it is fitted.
+    Takes 16 bytes x items^2 while it is fitted (0.56 GB at 6,000 items), and keeps a quarter of that.
     """
     known, sought = _validation(trial)
     tried: dict[float, float] = {}

@@ -124,6 +124,26 @@ def test_events_on_items_that_are_not_there_are_counted_and_all_of_them_refused(
         evaluate(configured, items, items, Options(strategies=["popular"]))
 
 
+@pytest.mark.filterwarnings("default")  # what torch and pandas warn of is theirs
+def test_ease_of_too_many_items_is_left_out_with_a_note_and_refused_by_name_before_events_are_read(
+    files, configured, tmp_path
+):
+    pytest.importorskip("lenskit")
+    items, events = (file_source(str(file)) for file in files)
+    limited = configured.model_copy(update={"taste_dense_items": ITEMS - 1})
+
+    report = evaluate(limited, items, events, Options(users=5))
+
+    names = {result.name for result in report.strategies}
+    assert "als" in names
+    assert "ease" not in names
+    assert any(note.startswith("without the baseline ease: ") for note in report.notes)
+    with pytest.raises(InvalidInputError, match=r"for 60 items, which are more than AKIN_TASTE_DENSE_ITEMS \(59\)"):
+        evaluate(limited, items, items, Options(strategies=["popular", "ease"]))
+    named = evaluate(limited, items, events, Options(strategies=["popular"]))
+    assert not any("ease" in note for note in named.notes)
+
+
 def test_tuning_says_that_so_few_users_tell_nothing_and_writes_a_file_that_can_be_used(
     files, configured, tmp_path, monkeypatch
 ):

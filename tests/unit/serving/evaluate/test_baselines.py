@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.evaluate.baselines import RECENT, available, fit_recent, missing_libraries
+from serving.evaluate.baselines import RECENT, available, fit_recent, missing_libraries, too_large_for_ease
 from serving.evaluate.lenskit_models import climbed
 from serving.evaluate.split import split_events
 from serving.evaluate.trial import make_trial
@@ -74,6 +74,19 @@ def test_a_model_scores_every_item_or_says_that_it_cannot(name):
     scores = fits(trial)[name]().scores(0)
     assert scores.shape == (10,)
     assert np.isfinite(scores[trial.place["i3"]])
+
+
+def test_ease_is_left_out_where_its_matrix_would_be_too_large():
+    pytest.importorskip("lenskit")
+    trial = small_trial()
+    vectors = np.eye(10, dtype=np.float32)
+    for most, there in ((10, True), (9, False)):
+        limited = SETTINGS.model_copy(update={"taste_dense_items": most})
+        found = available(trial, texts_of(trial), lambda: vectors, limited)
+        assert ("ease" in found) == there
+        assert "item-knn" in found
+        assert bool(too_large_for_ease(10, limited)) != there
+    assert "160.0 GB of memory for 100,000 items" in too_large_for_ease(100_000, SETTINGS)
 
 
 @pytest.mark.filterwarnings("default")
