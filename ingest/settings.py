@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     usual_values: dict[str, float] = Field(
         default_factory=dict, description="The usual value by event type; default: the median, learned by a training."
     )
+    disliked_ratings: dict[str, float] = Field(
+        default_factory=dict,
+        description="Rating by event type, up to which it is no vote for an item, and speaks against it where all of a "
+        "user's ratings are alike; default: a spread below the mean, learned by a training.",
+    )
     usual_dwell_ms: dict[str, float] = Field(
         default_factory=dict, description="The usual dwell time by event type; default: the median, learned as well."
     )

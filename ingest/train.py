@@ -20,7 +20,7 @@ from ingest.sentences import count_of
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
 from ingest.store.records import GenerationState
-from ingest.weights import liked_types, usual
+from ingest.weights import usual, votes
 
 if TYPE_CHECKING:
     from ingest.taste.blending import Choice
@@ -83,7 +83,7 @@ def train_taste(settings: Settings, ledger: Ledger, pages: TextPages) -> TrainRe
     keep = choices[0] if learned is None else learned.keep
     if learned is not None:
         settings = settings.model_copy(update={"taste_fading": learned.taste_fading})
-    interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
+    interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(votes(settings)), settings)
     trained = train(interactions, texts, settings, [keep])
     model, note = (trained[keep], "") if isinstance(trained, dict) else (no_model(), _too_few(trained))
     taste_fading = 0.0 if note else settings.taste_fading or 0.0
@@ -115,7 +115,7 @@ def what_is_missing(settings: Settings, ledger: Ledger, item_ids: Sequence[str])
     from ingest.taste.interactions import collect  # noqa: PLC0415 - as above
     from ingest.taste.model import too_few_events  # noqa: PLC0415
 
-    interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(liked_types(settings)), settings)
+    interactions = collect(item_ids, ledger.events.histories(), ledger.events.present(votes(settings)), settings)
     found = too_few_events(interactions, settings)
     return "" if found is None else _too_few(found)
 
@@ -127,7 +127,7 @@ def _learn(settings: Settings, ledger: Ledger, item_ids: list[str], texts: "Text
 
     events = ledger.events
     since = events.moment_of_share(1 - SHARE)
-    present = events.present(liked_types(settings))
+    present = events.present(votes(settings))
     return learn(item_ids, texts, events.histories, settings, present=present, since=since)
 
 

@@ -13,7 +13,7 @@ from ingest.items import StoredItem
 from ingest.scoring import priors
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
-from ingest.weights import liked_types
+from ingest.weights import Votes, votes
 from serving.candidates import SPARE, Selection, Shown, nearest, still_there
 from serving.live import View
 from serving.recounted import Recounted
@@ -48,7 +48,7 @@ class Popularity:
     ) -> None:
         self._ledger = ledger
         self._days = settings.popularity_days
-        self._liked = liked_types(settings)
+        self._settings = settings
         self._limit = limit
         self._half_life_days = 0.0
         self._ranking = Recounted(self._count, seconds=seconds, executor=executor, clock=clock)
@@ -66,12 +66,15 @@ class Popularity:
         return self._recent()
 
     def _count_recent(self) -> Recent:
-        values = priors(dict(self._ledger.events.recent(self._half_life_days, self._limit, self._liked)))
+        values = priors(dict(self._ledger.events.recent(self._half_life_days, self._limit, self._votes())))
         ranking = tuple(Hit(item_id=item_id, score=value) for item_id, value in values.items())
         return Recent(values=values, ranking=ranking)
 
+    def _votes(self) -> Votes:
+        return votes(self._ledger.learned.usual().under(self._settings))
+
     def _count(self) -> tuple[Hit, ...]:
-        counted = self._ledger.events.popular(self._days, self._limit, self._liked)
+        counted = self._ledger.events.popular(self._days, self._limit, self._votes())
         best = max((count for _, count in counted), default=1.0)
         return tuple(Hit(item_id=item_id, score=count / best) for item_id, count in counted)
 

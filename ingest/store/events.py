@@ -1,11 +1,11 @@
 """Events in the ledger: accepted once each, read back as histories, popularity and users."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, distinct, exists, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, exists, func, literal, or_, select, tuple_
 
 from ingest.chunks import chunks
 from ingest.events import Event
@@ -15,6 +15,7 @@ from ingest.store.prepared import Prepared
 from ingest.store.records import HistoryEntry
 from ingest.store.tables import events, items, placements
 from ingest.store.tombstones import Tombstones
+from ingest.weights import Votes
 
 DAY = 86_400_000_000  # microseconds
 PAGE = 10_000  # rows, when all events are read
@@ -117,26 +118,26 @@ class EventStore:
         with self._database.read() as connection:
             return [row[0] for row in _SEEN.rows(connection, {"user": user_id, "limit": limit})]
 
-    def popular(self, window_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
+    def popular(self, window_days: float, limit: int, votes: Votes) -> list[tuple[str, float]]:
         """Items by how many distinct users had a positive event with them within the window before the present.
 
         Best first, ties by id. Where the present has no time, all of them count. Deleted items are left out.
         """
         with self._database.read() as connection:
-            present = _present(connection, positive_types)
+            present = _present(connection, votes)
             since = present - int(window_days * DAY) if present else 0
             people = func.count(distinct(events.c.user_id))
             query = (
                 select(events.c.item_id, people)
                 .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
-                .where(events.c.type.in_(list(positive_types)), events.c.order_at >= since)
+                .where(_among(votes), events.c.order_at >= since)
                 .group_by(events.c.item_id)
                 .order_by(people.desc(), events.c.item_id)
                 .limit(limit)
             )
             return [(row[0], float(row[1])) for row in connection.execute(query)]
 
-    def recent(self, half_life_days: float, limit: int, positive_types: Collection[str]) -> list[tuple[str, float]]:
+    def recent(self, half_life_days: float, limit: int, votes: Votes) -> list[tuple[str, float]]:
         """Items by their users with positive events, halved for every half-life before the present; best first.
 
         Counted by `popularity_steps`. Where the present has no time, all count alike. Deleted items are left out.
@@ -144,13 +145,13 @@ class EventStore:
         step_days, most = popularity_steps(half_life_days)
         step = max(1, int(step_days * DAY))
         with self._database.read() as connection:
-            present = _present(connection, positive_types)
+            present = _present(connection, votes)
             since = present - most * step if present else 0
             steps = ((present - events.c.order_at) // step).label("steps")
             query = (
                 select(events.c.item_id, steps, func.count(distinct(events.c.user_id)))
                 .join(items, (items.c.item_id == events.c.item_id) & items.c.deleted_at.is_(None))
-                .where(events.c.type.in_(list(positive_types)), events.c.order_at >= since)
+                .where(_among(votes), events.c.order_at >= since)
                 .group_by(events.c.item_id, steps)
             )
             counts: defaultdict[str, float] = defaultdict(float)
@@ -194,10 +195,10 @@ class EventStore:
         if history:
             yield history[-most:]
 
-    def present(self, positive_types: Collection[str]) -> datetime | None:
+    def present(self, votes: Votes) -> datetime | None:
         """What time it is where age counts (`present_time`); None where that is an event without a time."""
         with self._database.read() as connection:
-            found = _present(connection, positive_types)
+            found = _present(connection, votes)
         return moment(found) if found else None
 
     def moment_of_share(self, share: float) -> datetime | None:
@@ -222,9 +223,9 @@ class EventStore:
             return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
 
 
-def _present(connection: Connection, positive_types: Collection[str]) -> int:
+def _present(connection: Connection, votes: Votes) -> int:
     """The same in microseconds; 0 where that is an event without a time, or there is none."""
-    positive = events.c.type.in_(list(positive_types))
+    positive = _among(votes)
     some = select(literal(1)).where(positive).limit(MOST_RANKED).subquery()
     rank = present_rank(connection.execute(select(func.count()).select_from(some)).scalar_one())
     newest_first = select(events.c.order_at).where(positive).order_by(events.c.order_at.desc()).limit(1)
@@ -232,6 +233,15 @@ def _present(connection: Connection, positive_types: Collection[str]) -> int:
         connection.execute(newest_first.offset(place - 1)).scalar() or 0 for place in (1, rank, 2 * rank)
     )
     return int(present_time(newest, ranked, twice)) if ranked and twice else ranked
+
+
+def _among(votes: Votes) -> ColumnElement[bool]:
+    """The condition that an event is one of them."""
+    no_dislike = [
+        or_(events.c.type != name, events.c.value.is_(None), events.c.value > most)
+        for name, most in votes.disliked.items()
+    ]
+    return and_(events.c.type.in_(list(votes.types)), *no_dislike)
 
 
 def _row(event: Event) -> dict[str, Any]:

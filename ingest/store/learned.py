@@ -17,6 +17,7 @@ _BLEND = "taste_blend"
 _FADING = "history_fading"
 _TASTE_FADING = "taste_fading"
 _USUAL = "taste_usual"
+_DISLIKED = "disliked_ratings"
 _RARITIES = "taste_rarities"  # when they were written
 _TOLERANCE = 1e-3
 
@@ -56,15 +57,19 @@ class LearnedStore:
 
     def keep_usual(self, found: Usual) -> None:
         """Write down what a training found usual in the catalogue."""
-        value = orjson.dumps(asdict(found)).decode()
+        values = asdict(found)
+        # In a row of its own: an akin that does not know of it reads the other.
+        rows = [{"key": _DISLIKED, "value": orjson.dumps(values.pop("disliked")).decode()}]
+        rows.append({"key": _USUAL, "value": orjson.dumps(values).decode()})
         with self._database.write() as connection:
-            self._database.upsert(connection, meta, [{"key": _USUAL, "value": value}])
+            self._database.upsert(connection, meta, rows)
 
     def usual(self) -> Usual:
         """What the last training found usual; nothing where none did."""
         with self._database.read() as connection:
-            stored = connection.execute(select(meta.c.value).where(meta.c.key == _USUAL)).scalar()
-        return Usual(**orjson.loads(stored)) if stored else Usual()
+            query = select(meta.c.key, meta.c.value).where(meta.c.key.in_([_USUAL, _DISLIKED]))
+            stored = {row.key: orjson.loads(row.value) for row in connection.execute(query)}
+        return Usual(**stored.get(_USUAL, {}), disliked=stored.get(_DISLIKED, {}))
 
     def keep_rarities(self, found: Mapping[str, float]) -> None:
         """Write down how far the texts of items stand apart, and drop what is not in it: an item without one has 1.

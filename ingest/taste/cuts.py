@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ingest.events import Event
 from ingest.scoring import Scores, popularity, popularity_steps, present_among
 from ingest.settings import Settings
-from ingest.weights import SECONDS_PER_DAY, event_weights
+from ingest.weights import SECONDS_PER_DAY, event_weights, votes
 
 SAMPLE = 1_000
 SHARE = 0.2  # of the positive events is held out
@@ -61,6 +61,7 @@ class Cut:
         self.by_chance = by_chance
         self.columns = {item_id: column for column, item_id in enumerate(item_ids)}
         self._settings = settings
+        self._votes = votes(settings)
         self._most = sample
         self._sample: list[tuple[int, str, HeldOut]] = []
         self._met, self._times, self._ends = array("i"), array("d"), array("q")
@@ -137,7 +138,7 @@ class Cut:
 
     def _count(self, events: Sequence[Event]) -> None:
         for event in events:
-            if self._settings.event_weights.get(event.type, 0.0) > 0 and event.item_id in self.columns:
+            if event.item_id in self.columns and event in self._votes:
                 self._met.append(self.columns[event.item_id])
                 self._times.append(-np.inf if event.timestamp is None else event.timestamp.timestamp())
         self._ends.append(len(self._met))

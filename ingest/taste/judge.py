@@ -91,7 +91,8 @@ class Judge:
             taste = outgoing[:, asked] @ query[asked]
         texts = np.zeros(n, np.float32) if text is None else text
         popular = np.setdiff1d(self._popular, seen)
-        pool = np.unique(np.concatenate([top(taste, seen), top(texts, seen), popular]))
+        told = [] if text is None else [top(text, seen)]
+        pool = np.unique(np.concatenate([top(taste, seen), *told, popular]))
         return Parts(
             taste=taste[pool],
             text=texts[pool].astype(np.float64),

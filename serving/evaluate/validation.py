@@ -21,7 +21,7 @@ from ingest.taste.judge import Judge, Parts
 from ingest.taste.keeping import Keep
 from ingest.taste.model import TasteModel, keeps
 from ingest.taste.texts import Texts
-from ingest.weights import liked_types, usual
+from ingest.weights import usual, votes
 from serving.evaluate.metrics import Floats
 from serving.evaluate.split import Split
 
@@ -160,7 +160,8 @@ def _ndcg(parts: Sequence[Parts], weights: BlendWeights, *, with_taste: bool) ->
 
 def _present(events: Sequence[Event], settings: Settings) -> datetime | None:
     """As `EventStore.present` tells it."""
-    liked = [event.timestamp for event in events if event.type in liked_types(settings)]
+    counted = votes(settings)
+    liked = [event.timestamp for event in events if event in counted]
     times = np.array([-np.inf if time is None else time.timestamp() for time in liked])
     found = present_among(np.sort(times)[::-1])
     return datetime.fromtimestamp(found, UTC) if np.isfinite(found) else None

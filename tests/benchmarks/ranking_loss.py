@@ -22,7 +22,7 @@ from ingest.taste.interactions import collect
 from ingest.taste.keeping import Keep
 from ingest.taste.model import train
 from ingest.taste.texts import Texts
-from ingest.weights import liked_types, profile_weights, saturated
+from ingest.weights import profile_weights, saturated, votes
 from serving.evaluate.experiment import read_events
 from serving.evaluate.metrics import bootstrap, ndcg
 from serving.evaluate.split import Split, split_events
@@ -69,14 +69,11 @@ def exact(catalogue: Catalogue, trial: Trial, split: Split, text: np.ndarray) ->
     for event in split.train:
         histories[event.user_id].append(event)
     n, place = len(trial.items), trial.place
-    interactions = collect(
-        trial.items, histories.values(), catalogue.ledger.events.present(liked_types(settings)), settings
-    )
+    interactions = collect(trial.items, histories.values(), catalogue.ledger.events.present(votes(settings)), settings)
     texts = Texts(text)
     unit, rarity = texts.vectors, texts.rarity
     dense = train(interactions, texts, settings, [Keep(n)])[Keep(n)].incoming.toarray()
-    liked = {name for name, weight in settings.event_weights.items() if weight > 0}
-    recent = priors(dict(catalogue.ledger.events.recent(weights.half_life_days, n, liked)))
+    recent = priors(dict(catalogue.ledger.events.recent(weights.half_life_days, n, votes(settings))))
     prior = np.array([recent.get(item_id, 0.0) for item_id in trial.items])
     lists = np.full((len(trial.users), CUTOFF), -1)
     for row, user in enumerate(trial.users):

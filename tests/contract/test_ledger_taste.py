@@ -11,7 +11,9 @@ from ingest.index.protocol import SparseVector
 from ingest.scoring import BlendWeights
 from ingest.store import events as event_store
 from ingest.store.ledger import Ledger
-from ingest.weights import Usual
+from ingest.weights import Usual, Votes
+
+VIEWS = Votes(types=frozenset({"view"}))
 
 
 @dataclass
@@ -118,8 +120,9 @@ def test_how_far_a_generation_carries_the_weights_is_remembered(ledger: Ledger) 
 
 def test_what_is_usual_is_kept(ledger):
     assert ledger.learned.usual() == Usual()
-    ledger.learned.keep_usual(Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0}))
-    assert ledger.learned.usual() == Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0})
+    found = Usual(values={"purchase": 2.5}, dwell_ms={"view": 9.0}, disliked={"rating": 1.5})
+    ledger.learned.keep_usual(found)
+    assert ledger.learned.usual() == found
 
 
 def test_what_a_training_found_for_blends_is_kept(ledger):
@@ -148,16 +151,16 @@ def test_the_items_of_a_generation_are_read_with_their_vectors(ledger: Ledger) -
 def test_histories_are_read_whole_one_user_after_another(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_store, "PAGE", 3)
     noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
-    assert (list(ledger.events.histories()), ledger.events.present({"view"})) == ([], None)
+    assert (list(ledger.events.histories()), ledger.events.present(VIEWS)) == ([], None)
     ledger.events.add([event("u2", "u", "b"), event("v1", "v", "a"), event("u1", "u", "a")])
-    assert ledger.events.present({"view"}) is None
+    assert ledger.events.present(VIEWS) is None
     ledger.events.add([event(f"w{n}", "w", f"i{n}", timestamp=noon - timedelta(days=n)) for n in range(6)])
 
     found = [[one.event_id for one in history] for history in ledger.events.histories()]
 
     assert found == [["u2", "u1"], ["v1"], ["w5", "w4", "w3", "w2", "w1", "w0"]]
     assert [[e.event_id for e in h] for h in ledger.events.histories(most=2)][-1] == ["w1", "w0"]
-    assert ledger.events.present({"view"}) == noon
+    assert ledger.events.present(VIEWS) == noon
 
 
 @pytest.mark.usefixtures("items")

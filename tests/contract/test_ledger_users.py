@@ -15,7 +15,10 @@ from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import LoggedRecommendation
 from ingest.store.schema import migrate
 from ingest.store.tables import metadata
+from ingest.weights import Votes
 from tests.services import empty
+
+VIEWS = Votes(types=frozenset({"view"}))
 
 
 def history_ids(ledger: Ledger, user: str = "u", limit: int = 100) -> list[str]:
@@ -177,9 +180,9 @@ def test_popularity_counts_people_within_the_window_before_the_newest_event(ledg
     )
     delete(ledger, "gone")
 
-    assert ledger.events.popular(7, 10, {"view"}) == [("new", 2.0), ("also new", 1.0)]
-    assert ledger.events.popular(10, 10, {"view"}) == [("old", 9.0), ("new", 2.0), ("also new", 1.0)]
-    assert ledger.events.popular(10, 1, {"view"}) == [("old", 9.0)]
+    assert ledger.events.popular(7, 10, VIEWS) == [("new", 2.0), ("also new", 1.0)]
+    assert ledger.events.popular(10, 10, VIEWS) == [("old", 9.0), ("new", 2.0), ("also new", 1.0)]
+    assert ledger.events.popular(10, 1, VIEWS) == [("old", 9.0)]
 
 
 @pytest.mark.parametrize("before", [NOON - timedelta(days=4_000), None])
@@ -188,19 +191,41 @@ def test_one_event_after_a_pause_does_not_make_all_others_old(ledger: Ledger, be
     ledger.events.add([event(f"o{n}", user=f"u{n}", item_id="old", timestamp=before) for n in range(200)])
     ledger.events.add([event("late", item_id="first click", timestamp=NOON)])
 
-    assert ledger.events.present({"view"}) == before
-    assert ledger.events.popular(90, 10, {"view"}) == [("old", 200.0), ("first click", 1.0)]
-    assert ledger.events.recent(7, 10, {"view"}) == [("old", 200.0), ("first click", 1.0)]
+    assert ledger.events.present(VIEWS) == before
+    assert ledger.events.popular(90, 10, VIEWS) == [("old", 200.0), ("first click", 1.0)]
+    assert ledger.events.recent(7, 10, VIEWS) == [("old", 200.0), ("first click", 1.0)]
 
     ledger.events.add([event(f"now{n}", user=f"u{n}", item_id="first click", timestamp=NOON) for n in range(2)])
-    assert ledger.events.present({"view"}) == NOON, "a hundredth of all is enough to tell the time"
+    assert ledger.events.present(VIEWS) == NOON, "a hundredth of all is enough to tell the time"
+
+
+def test_a_rating_that_most_would_call_a_dislike_is_no_vote(ledger: Ledger) -> None:
+    write(ledger, *map(item, ["loved", "hated", "viewed"]))
+    ledger.events.add(
+        [
+            *[
+                event(f"h{n}", user=f"u{n}", item_id="hated", type="rating", value=1.0, timestamp=NOON)
+                for n in range(9)
+            ],
+            *[
+                event(f"l{n}", user=f"u{n}", item_id="loved", type="rating", value=4.0, timestamp=NOON)
+                for n in range(2)
+            ],
+            event("unrated", user="v", item_id="loved", type="rating", timestamp=NOON),
+            event("v", item_id="viewed", value=1.0, timestamp=NOON),
+        ]
+    )
+    votes = Votes(types=frozenset({"view", "rating"}), disliked={"rating": 1.5})
+
+    assert ledger.events.popular(7, 10, votes) == [("loved", 3.0), ("viewed", 1.0)]
+    assert ledger.events.recent(7, 10, votes) == [("loved", 3.0), ("viewed", 1.0)]
 
 
 def test_popularity_without_any_time_counts_everything(ledger: Ledger) -> None:
     write(ledger, item("a"), item("b"))
     ledger.events.add([event("1", item_id="b", user="u"), event("2", item_id="b", user="v"), event("3", item_id="a")])
 
-    assert ledger.events.popular(1, 10, {"view"}) == [("b", 2.0), ("a", 1.0)]
+    assert ledger.events.popular(1, 10, VIEWS) == [("b", 2.0), ("a", 1.0)]
 
 
 def test_recent_users_have_two_events_and_come_newest_first(ledger: Ledger) -> None:

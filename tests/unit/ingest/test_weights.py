@@ -9,7 +9,7 @@ from msgspec import structs
 
 from ingest.events import Event
 from ingest.settings import Settings
-from ingest.weights import Usual, event_weights, profile_weights, usual
+from ingest.weights import Usual, event_weights, profile_weights, usual, votes
 
 
 def event(n, type_="purchase", *, value=None, dwell_ms=None):
@@ -47,6 +47,25 @@ def test_the_usual_is_the_median_by_type_and_ratings_have_none():
         event(7, "view", dwell_ms=8),
     ]
     assert usual([given_], Settings()) == Usual(values={"purchase": 3.0}, dwell_ms={"view": 8})
+
+
+def test_a_rating_a_spread_below_the_mean_is_a_dislike():
+    ratings = [event(n, "rating", value=value) for n, value in enumerate([1.0, 3.0, 3.0, 5.0])]
+    found = usual([ratings[:2], ratings[2:]], Settings())
+    assert found.disliked == {"rating": pytest.approx(3 - 2**0.5)}
+    assert usual([ratings[1:3]], Settings()).disliked == {}, "nobody disliked anything"
+    counted = votes(found.under(Settings()))
+    assert [one in counted for one in ratings] == [False, True, True, True]
+    assert event(9, "view", value=1.0) in counted
+    assert votes(found.under(Settings(disliked_ratings={"rating": 4.0}))).disliked == {"rating": 4.0}
+
+
+def test_where_all_ratings_are_alike_only_a_dislike_speaks_against_its_item():
+    settings = Usual(disliked={"rating": 1.5}).under(Settings())
+    hated, fair = (event(1, "rating", value=value) for value in (1.0, 2.0))
+    assert [event_weights([one], settings)[0] for one in (hated, fair)] == [-0.5, 0.5]
+    assert event_weights([hated], Settings()) == [0.5], "nothing says what is usual"
+    assert event_weights([hated, fair], settings)[0] == pytest.approx(0.0), "these tell by themselves"
 
 
 def test_what_the_settings_say_is_usual_stays():
