@@ -1,6 +1,6 @@
 """One score for taste, text and recent popularity together: each past event still has its exact share of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -12,7 +12,7 @@ from ingest.items import StoredItem
 from ingest.scoring import text_parts
 from ingest.store.ledger import Ledger
 from serving.answers import Because
-from serving.candidates import Selection, Shown, nearest
+from serving.candidates import Selection, Shown, nearest, nearest_to_each
 from serving.explain import combined
 from serving.live import View
 from serving.popular import Recent
@@ -74,12 +74,10 @@ class Blend:
         return dict(zip(vectors, scores.tolist(), strict=True))
 
 
-def best_by_taste(
-    ledger: Ledger, view: View, taste: TasteProfile, selection: Selection, removals: frozenset[str] | None = None
-) -> Shown:
+def best_by_taste(ledger: Ledger, view: View, taste: TasteProfile, selection: Selection) -> Shown:
     """The best by taste alone; items that nothing in the history points at are not among them."""
     least = _LEAST if selection.min_score is None else max(selection.min_score, _LEAST)
-    return nearest(ledger, view, taste.vector, replace(selection, min_score=least), removals=removals)
+    return nearest(ledger, view, taste.vector, replace(selection, min_score=least))
 
 
 def best_by_blend(
@@ -95,19 +93,18 @@ def best_by_blend(
 
     The pages after one that was blended (`begun`) go on with what the other parts find.
     """
-    removals = ledger.pending.removals()
     pool = replace(selection, limit=max(POOL // blend.anchors, LEAST_EACH, 2 * selection.limit), min_score=None)
     tastes: dict[str, float] = {}
     stored: dict[str, StoredItem] = {}
     if blend.taste is not None:
-        hits, found = best_by_taste(ledger, view, blend.taste, pool, removals)
+        hits, found = best_by_taste(ledger, view, blend.taste, pool)
         if not hits and not begun:
             return None
         tastes = {hit.item_id: hit.score for hit in hits}
         stored |= found
-    near, items = _text_candidates(ledger, view, blend, pool, removals)
+    near, items = _text_candidates(ledger, view, blend, pool)
     stored |= items
-    popular = _popular_candidates(view, blend, replace(pool, exclude_ids=pool.exclude_ids | removals))
+    popular = _popular_candidates(ledger, view, blend, pool)
     candidates = list(dict.fromkeys((*tastes, *near, *popular)))
     # Not fetched with the hits: most candidates are another user's, too, and their vectors are at hand.
     vectors = _vectors(ledger, view, candidates, cache) if blend.by_text else {}
@@ -139,30 +136,34 @@ def _vectors(ledger: Ledger, view: View, item_ids: Sequence[str], cache: VectorC
 
 
 def _text_candidates(
-    ledger: Ledger, view: View, blend: Blend, pool: Selection, removals: frozenset[str]
-) -> tuple[list[str], dict[str, StoredItem]]:
-    found: dict[str, None] = {}
-    stored: dict[str, StoredItem] = {}
-    if blend.text is not None and blend.by_text:
-        # All anchors of a long history take milliseconds, so they are not looked for where the mean will do.
-        anchors = [blend.text.vector] if blend.anchors == 1 else blend.text.anchors[: blend.anchors]
-        for anchor in anchors:
-            hits, items = nearest(ledger, view, anchor, pool, removals=removals)
-            found |= dict.fromkeys(hit.item_id for hit in hits)
-            stored |= items
-    return list(found), stored
+    ledger: Ledger, view: View, blend: Blend, pool: Selection
+) -> tuple[list[str], Mapping[str, StoredItem]]:
+    if blend.text is None or not blend.by_text:
+        return [], {}
+    # All anchors of a long history take milliseconds, so they are not looked for where the mean will do.
+    anchors = [blend.text.vector] if blend.anchors == 1 else blend.text.anchors[: blend.anchors]
+    found, stored = nearest_to_each(ledger, view, anchors, pool)
+    return list(dict.fromkeys(hit.item_id for hits in found for hit in hits)), stored
 
 
-def _popular_candidates(view: View, blend: Blend, pool: Selection) -> list[str]:
+def _popular_candidates(ledger: Ledger, view: View, blend: Blend, pool: Selection) -> list[str]:
     """The first of what is popular lately that pass; fewer than a pool where the filter is hard."""
     if not blend.prior_weight:
         return []
-    allowed = (hit.item_id for hit in blend.recent.ranking if hit.item_id not in pool.exclude_ids)
+    ranked = (hit.item_id for hit in blend.recent.ranking if hit.item_id not in pool.exclude_ids)
+    allowed = _not_deleted(ledger, ranked, 2 * pool.limit)
     if pool.filter is None and blend.by_text:
         return list(islice(allowed, pool.limit))
     wanted = list(islice(allowed, 2 * pool.limit))
     passing = view.collection.matching_ids(wanted, pool.filter)
     return [item_id for item_id in wanted if item_id in passing][: pool.limit]
+
+
+def _not_deleted(ledger: Ledger, item_ids: Iterator[str], at_once: int) -> Iterator[str]:
+    """Of thousands in a ranking only the first are wanted, so only those are asked about."""
+    for some in chunks(item_ids, at_once):
+        gone = ledger.items.deleted(some)
+        yield from (item_id for item_id in some if item_id not in gone)
 
 
 def taste_scores(view: View, taste: TasteProfile, item_ids: Sequence[str]) -> dict[str, float]:

@@ -1,10 +1,10 @@
 """The best items by a text, taste or word vector that may be shown: they pass the filter, not excluded, not deleted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from ingest.index.checks import MAX_EXCLUDED
+from ingest.index.checks import MAX_EXCLUDED, MAX_LIMIT
 from ingest.index.filters import Filter
 from ingest.index.protocol import Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
@@ -12,6 +12,7 @@ from ingest.store.ledger import Ledger
 from serving.live import View
 
 SPARE = 4  # candidates beyond the page, where some may have to be dropped
+_GROWTH = 4  # each round asks for all anew, so there had better be few
 
 Shown = tuple[list[Hit], Mapping[str, StoredItem]]  # hits, best first, and their items where those were asked for
 
@@ -35,33 +36,49 @@ def nearest(
     *,
     with_vectors: bool = False,
     by_words: bool = False,
-    removals: frozenset[str] | None = None,
 ) -> Shown:
     """At most `selection.limit` hits, best first, none of which the ledger has deleted.
 
-    A sparse vector is one of taste, or one of words where `by_words` says so. Whoever asks several times for one
-    answer hands over `removals`, what the ledger said is on its way out.
+    A sparse vector is one of taste, or one of words where `by_words` says so.
     """
-    unwanted = selection.exclude_ids | (ledger.pending.removals() if removals is None else removals)
-    excluded = tuple(islice(unwanted, MAX_EXCLUDED))  # what is beyond is fetched and dropped
+    sparse = vector if isinstance(vector, SparseVector) else None
+    query = Query(
+        text=None if isinstance(vector, SparseVector) else vector,
+        taste=None if by_words else sparse,
+        words=sparse if by_words else None,
+        limit=selection.limit,
+        filter=selection.filter,
+        min_score=selection.min_score,
+        with_vectors=with_vectors,
+    )
+    [hits], stored = _found(ledger, view, [query], selection)
+    return hits, stored
+
+
+def nearest_to_each(
+    ledger: Ledger, view: View, vectors: Sequence[Vector], selection: Selection
+) -> tuple[list[list[Hit]], Mapping[str, StoredItem]]:
+    """The same for each of several text vectors, with one question to the ledger for all of them."""
+    one = Query(limit=selection.limit, filter=selection.filter, min_score=selection.min_score)
+    return _found(ledger, view, [replace(one, text=vector) for vector in vectors], selection)
+
+
+def _found(
+    ledger: Ledger, view: View, queries: Sequence[Query], selection: Selection
+) -> tuple[list[list[Hit]], Mapping[str, StoredItem]]:
+    excluded = tuple(islice(selection.exclude_ids, MAX_EXCLUDED))  # what is beyond is fetched and dropped
     wanted = selection.limit
     while True:
-        query = Query(
-            text=None if isinstance(vector, SparseVector) else vector,
-            taste=vector if isinstance(vector, SparseVector) and not by_words else None,
-            words=vector if isinstance(vector, SparseVector) and by_words else None,
-            limit=wanted,
-            filter=selection.filter,
-            exclude_ids=excluded,
-            min_score=selection.min_score,
-            with_vectors=with_vectors,
-        )
-        found = view.collection.query(query)
-        hits = [hit for hit in found if hit.item_id not in unwanted] if len(unwanted) > len(excluded) else found
-        shown, stored = still_there(ledger, hits) if selection.with_items else (hits, {})
-        if len(shown) >= selection.limit or len(found) < wanted:
-            return shown[: selection.limit], stored
-        wanted = 2 * wanted + SPARE
+        found = [view.collection.query(replace(query, limit=wanted, exclude_ids=excluded)) for query in queries]
+        ids = {hit.item_id for hits in found for hit in hits} - selection.exclude_ids
+        stored = ledger.items.get_many(ids) if selection.with_items else {}
+        # Asked after the index, and of the items: a deletion that is struck off in between is known all the same.
+        there = stored.keys() if selection.with_items else ids - ledger.items.deleted(ids)
+        shown = [[hit for hit in hits if hit.item_id in there][: selection.limit] for hits in found]
+        ended = all(len(all_) < wanted or len(some) == selection.limit for some, all_ in zip(shown, found, strict=True))
+        if ended or wanted == MAX_LIMIT:
+            return shown, stored
+        wanted = min(_GROWTH * wanted + SPARE, MAX_LIMIT)
 
 
 def still_there(ledger: Ledger, hits: Sequence[Hit]) -> Shown:

@@ -13,6 +13,7 @@ from ingest.items import Item, StoredItem, item_from_json, item_to_json
 from ingest.store.database import Database, id_order, moment, now
 from ingest.store.learned import forget_rarities
 from ingest.store.pending import PendingStore
+from ingest.store.prepared import PreparedIn
 from ingest.store.tables import items, set_aside
 from ingest.store.taste import forget_taste
 
@@ -20,6 +21,7 @@ from ingest.store.taste import forget_taste
 _ALL = select(items).where(items.c.item_id.in_(bindparam("ids", expanding=True)))
 _NOT_DELETED = _ALL.where(items.c.deleted_at.is_(None))
 
+_DELETED = PreparedIn(select(items.c.item_id).where(items.c.deleted_at.is_not(None)), items.c.item_id)
 _BODIES = _NOT_DELETED.with_only_columns(items.c.item_id, items.c.body)
 
 _LAST_VERSION = 2**63 - 1  # what the column holds; nothing that comes in may be near it
@@ -65,6 +67,11 @@ class ItemStore:
                 rows = connection.execute(_ALL if deleted else _NOT_DELETED, {"ids": some})
                 found |= {row.item_id: _stored(row) for row in rows}
         return found
+
+    def deleted(self, item_ids: Iterable[str]) -> set[str]:
+        """Which of those are deleted, wherever their removal from the index stands: no answer may show them."""
+        with self._database.read() as connection:
+            return {row[0] for some in chunks(item_ids) for row in _DELETED.rows(connection, some)}
 
     def headings(self, item_ids: Iterable[str]) -> dict[str, Heading]:
         """What thousands of items are shown by, of those that are there: a fraction of the time of `get_many`."""
@@ -172,23 +179,17 @@ class ItemStore:
             gone = [str(row["item_id"]) for row in rows]
             forget_taste(connection, gone)
             forget_rarities(connection, gone)
-            self._commit_changes(connection, rows, job_id, due_in, removes=True)
+            self._commit_changes(connection, rows, job_id, due_in)
         return outcomes
 
     def _commit_changes(
-        self,
-        connection: Connection,
-        rows: Sequence[dict[str, Any]],
-        job_id: str,
-        due_in: float,
-        *,
-        removes: bool = False,
+        self, connection: Connection, rows: Sequence[dict[str, Any]], job_id: str, due_in: float
     ) -> None:
         self._database.upsert(connection, items, rows)
         changed = [row["item_id"] for row in rows]
         for some in chunks(changed):
             connection.execute(delete(set_aside).where(set_aside.c.item_id.in_(some)))
-        self._pending.add(connection, changed, job_id=job_id, due_in=due_in, removes=removes)
+        self._pending.add(connection, changed, job_id=job_id, due_in=due_in)
 
     def _standing(
         self, connection: Connection, item_ids: Sequence[str], *, reserve: bool = False

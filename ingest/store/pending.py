@@ -28,14 +28,10 @@ from ingest.store.records import SetAside
 from ingest.store.tables import items, pending, placements, set_aside
 
 MICROSECONDS = 1_000_000
-_COLUMNS = ("item_id", "job_id", "created_at", "due_at", "leased_until", "attempts", "removes")
+_COLUMNS = ("item_id", "job_id", "created_at", "due_at", "leased_until", "attempts")
 
 
-# Asked by every answer and five times a second, and mostly empty.
-_DELETED = exists().where(items.c.item_id == set_aside.c.item_id, items.c.deleted_at.is_not(None))
-_REMOVALS = Prepared(  # of few rows each: a join would have SQLite read every item
-    select(pending.c.item_id).where(pending.c.removes).union_all(select(set_aside.c.item_id).where(_DELETED))
-)
+# Asked five times a second, and mostly empty.
 _DUE = select(pending.c.item_id).where(pending.c.due_at <= now(), pending.c.leased_until <= now())
 _ANY_DUE = Prepared(_DUE.limit(1))
 
@@ -55,9 +51,7 @@ class PendingStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(
-        self, connection: Connection, item_ids: Sequence[str], *, job_id: str, due_in: float, removes: bool = False
-    ) -> None:
+    def add(self, connection: Connection, item_ids: Sequence[str], *, job_id: str, due_in: float) -> None:
         """Note that these changed, inside the transaction that changes them. Counts their attempts from zero.
 
         A lease that somebody holds stays: the holder will see that the item moved on, and leave it pending.
@@ -66,7 +60,7 @@ class PendingStore:
             return
         for some in chunks(sorted(item_ids)):
             changed = select(items.c.item_id, literal(job_id)).where(items.c.item_id.in_(some))
-            self._add(connection, changed.order_by(id_order(items.c.item_id)), due_in=due_in, removes=removes)
+            self._add(connection, changed.order_by(id_order(items.c.item_id)), due_in=due_in)
 
     def claim(self, item_ids: Sequence[str], *, lease: str, seconds: float) -> Claim:
         """Lease those that are pending and free, and count one attempt for each, before any work is done."""
@@ -144,10 +138,10 @@ class PendingStore:
     def add_missing(self, connection: Connection, generation: str, *, job_id: str) -> int:
         """Make pending whatever does not stand in a generation as it should; returns how many there are."""
         stamp = connection.execute(select(now())).scalar_one()
-        row = (literal(job_id), literal(stamp), literal(0), literal(0), literal(0), items.c.deleted_at.is_not(None))
+        row = (literal(job_id), literal(stamp), literal(0), literal(0), literal(0))
         insert = self._database.insert(pending).from_select(_COLUMNS, _missing(generation).add_columns(*row))
-        removes = or_(pending.c.removes, insert.excluded.removes)
-        insert = insert.on_conflict_do_update(index_elements=["item_id"], set_={"removes": removes})
+        # Those that are pending already stay as they are; updated all the same, they are counted.
+        insert = insert.on_conflict_do_update(index_elements=["item_id"], set_={"attempts": pending.c.attempts})
         # Without the option, psycopg's number of rows is not kept for an INSERT.
         return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
 
@@ -173,14 +167,6 @@ class PendingStore:
         ]
         for some in chunks(rows):
             connection.execute(insert, some)
-            deleted = items.c.item_id.in_([row["item_id"] for row in some]) & items.c.deleted_at.is_not(None)
-            these = in_turn(pending.c.item_id.in_(select(items.c.item_id).where(deleted)))
-            connection.execute(update(pending).where(pending.c.item_id.in_(these)).values(removes=True))
-
-    def removals(self) -> frozenset[str]:
-        """Items that were deleted and may still stand in the index: no answer may show them."""
-        with self._database.read() as connection:
-            return frozenset(row[0] for row in _REMOVALS.rows(connection, {}))
 
     def put_aside(self, claim: Claim, reasons: dict[str, str]) -> None:
         """Set items aside with a reason each, unless they changed since the claim was made."""
@@ -245,16 +231,16 @@ class PendingStore:
             locked_versions(connection, item_ids)
             these = set_aside.c.item_id.in_(item_ids)
             again = select(set_aside.c.item_id, set_aside.c.job_id).where(these)
-            self._add(connection, again.order_by(id_order(set_aside.c.item_id)), due_in=0, removes=False)
+            self._add(connection, again.order_by(id_order(set_aside.c.item_id)), due_in=0)
             return connection.execute(delete(set_aside).where(these)).rowcount
 
-    def _add(self, connection: Connection, changed: Select[str, str], *, due_in: float, removes: bool) -> None:
+    def _add(self, connection: Connection, changed: Select[str, str], *, due_in: float) -> None:
         """Make pending what a query finds, by item and job, in the order it finds it."""
         stamp = connection.execute(select(now())).scalar_one()
         due_at = stamp + int(due_in * MICROSECONDS)
-        row = (literal(stamp), literal(due_at), literal(0), literal(0), literal(removes))
+        row = (literal(stamp), literal(due_at), literal(0), literal(0))
         insert = self._database.insert(pending).from_select(_COLUMNS, changed.add_columns(*row))
-        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at", "removes")} | {"attempts": 0}
+        fresh = {name: insert.excluded[name] for name in ("job_id", "due_at")} | {"attempts": 0}
         connection.execute(insert.on_conflict_do_update(index_elements=["item_id"], set_=fresh))
 
     def told(self, limit: int) -> int:

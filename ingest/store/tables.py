@@ -19,6 +19,9 @@ items = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
 )
+# Which hits of an answer were deleted; unique, as SQLite would else go by the primary key and read every row.
+_deleted = items.c.deleted_at.is_not(None)
+Index("items_deleted", items.c.item_id, unique=True, sqlite_where=_deleted, postgresql_where=_deleted)
 
 pending = Table(
     "pending",
@@ -30,9 +33,7 @@ pending = Table(
     Column("leased_until", BigInteger, nullable=False, default=0),
     Column("lease", String(36)),  # who holds it: only the holder may strike it off
     Column("attempts", Integer, nullable=False, default=0),  # counted before the work, so that a crash counts
-    Column("removes", Boolean, nullable=False, default=False),  # the item was deleted, and may still be in the index
 )
-Index("pending_removes", pending.c.item_id, sqlite_where=pending.c.removes, postgresql_where=pending.c.removes)
 Index("pending_due", pending.c.due_at)
 Index("pending_job", pending.c.job_id)
 

@@ -1,12 +1,13 @@
 """What the items of every ledger must do, run over SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from ledger_fixtures import all_at_once, begin, delete, due, item, place, write
 
 from ingest.items import Item
-from ingest.store.ledger import Ledger
+from ingest.store.ledger import Ledger, open_ledger
 
 
 def test_a_new_item_is_stored_and_pending(ledger: Ledger) -> None:
@@ -114,6 +115,30 @@ def test_a_deleted_item_keeps_no_text(ledger: Ledger) -> None:
     assert ledger.items.count() == 0
     assert list(ledger.items.pages()) == []
     assert delete(ledger, "a") == ["unchanged"]
+
+
+def test_what_is_deleted_is_known_wherever_its_removal_stands(ledger: Ledger) -> None:
+    begin(ledger, "g")
+    write(ledger, item("placed"), item("aside"), item("waits"), item("back"), item("there"))
+    delete(ledger, "placed", "aside", "waits", "back")
+    place(ledger, ["placed"], "g")
+    claim = ledger.pending.claim(["aside"], lease="l", seconds=60)
+    ledger.pending.put_aside(claim, {"aside": "the index refuses it"})
+    write(ledger, item("back"), revive=True)
+
+    asked = ["placed", "aside", "waits", "back", "there", "never there"]
+
+    assert ledger.items.deleted(asked) == {"placed", "aside", "waits"}
+    assert ledger.items.deleted([*asked, *map(str, range(3_000))]) == {"placed", "aside", "waits"}
+    assert ledger.items.deleted([]) == set()
+
+
+def test_whether_items_are_deleted_is_looked_up_among_those_that_are(tmp_path: Path) -> None:
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger, ledger._database.read() as connection:
+        asked = "SELECT item_id FROM items WHERE deleted_at IS NOT NULL AND item_id IN ('a', 'b')"
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}")]
+
+    assert plan == ["SEARCH items USING INDEX items_deleted (item_id=?)"]
 
 
 def test_headings_name_what_is_there(ledger: Ledger) -> None:

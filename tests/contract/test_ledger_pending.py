@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ import sqlalchemy
 from ledger_fixtures import all_at_once, begin, delete, due, item, placement, write
 from sqlalchemy.dialects import postgresql
 
-from ingest.store.ledger import Ledger, open_ledger
-from ingest.store.pending import _REMOVALS, in_turn
+from ingest.store.ledger import Ledger
+from ingest.store.pending import in_turn
 from ingest.store.tables import pending
 from tests.fakes import let_time_pass
 
@@ -184,24 +183,6 @@ def test_an_item_that_changed_meanwhile_is_not_set_aside(ledger: Ledger, change:
 
     assert ledger.pending.set_aside() == []
     assert ledger.pending.count() == 1
-
-
-def test_a_deletion_that_was_set_aside_is_still_one_that_no_answer_may_show(ledger: Ledger) -> None:
-    write(ledger, item("a"), item("b"))
-    delete(ledger, "a")
-    claim = ledger.pending.claim(["a", "b"], lease="l", seconds=60)
-
-    ledger.pending.put_aside(claim, {"a": "the index refuses it", "b": "it cannot be embedded"})
-
-    assert ledger.pending.removals() == {"a"}
-
-
-def test_every_answer_asks_for_deletions_without_reading_every_item(tmp_path: Path) -> None:
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger, ledger._database.read() as connection:
-        query = _REMOVALS._statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
-
-    assert not [step for step in plan if step.startswith("SCAN items")], plan
 
 
 @pytest.mark.parametrize("change", ["write", "delete"])

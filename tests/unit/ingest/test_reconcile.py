@@ -311,7 +311,7 @@ def test_a_worker_that_writes_after_its_lease_and_dies_brings_nothing_back(tmp_p
         assert placed_ids(akin) == {"a"}
 
         # then no answer shows what it wrote, and it is removed once more
-        assert akin.ledger.pending.removals() == {"a"}
+        assert akin.ledger.items.deleted(["a"]) == {"a"}
         assert akin.ledger.pending.due(10, put_off=0) == []  # after another lease
         let_time_pass(akin.ledger, 61)
         assert akin.reconciler.reconcile(["a"]) == Reconciled(placed=1)
