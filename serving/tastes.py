@@ -21,7 +21,7 @@ from serving.vectors import PositionCache, VectorCache
 MOST_KEPT = 200_000  # events of kept histories together: 2 to 5 kB each, with the matrices that are made of them
 
 _Key = tuple[str, str, bool]
-_Mark = tuple[int, int | None, int, Settings]
+_Mark = tuple[int, tuple[int | None, ...], Settings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class Tastes:
         key = (view.generation.name, user_id, with_sparse)
         begun_at = self._erased.now()
         # Read before the history: what changes in between makes the kept taste look older than it is, never newer.
-        mark = (self._ledger.placements.recorded, *self._ledger.events.mark(user_id), self.learned.settings())
+        mark = (self._ledger.placements.recorded, self._ledger.events.mark(user_id), self.learned.settings())
         with self._lock:
             kept = self._kept.get(key, mark)
         if kept is not None:

@@ -45,7 +45,8 @@ _HISTORY = Prepared(
     .order_by(events.c.order_at.desc(), events.c.sequence.desc())
     .limit(bindparam("limit"))
 )
-_MARK = Prepared(select(func.max(events.c.sequence), func.count()).where(events.c.user_id == bindparam("user")))
+_NEWEST = select(func.max(events.c.sequence)).where(events.c.user_id == bindparam("user"))
+_MARK, _MARK_BY_COUNT = Prepared(_NEWEST), Prepared(_NEWEST.add_columns(func.count()))
 _SEEN = Prepared(
     select(events.c.item_id)
     .where(events.c.user_id == bindparam("user"))
@@ -100,11 +101,13 @@ class EventStore:
         with self._database.read() as connection:
             return [HistoryEntry(event=_event(row[:-1]), version=row[-1]) for row in _HISTORY.rows(connection, asked)]
 
-    def mark(self, user_id: str) -> tuple[int | None, int]:
-        """Changes with every event that the user gains or loses; cheaper than reading the history."""
+    def mark(self, user_id: str) -> tuple[int | None, ...]:
+        """Changes with every event that the user gains, and when they are erased; cheaper than reading the history."""
+        # A new event's number is above all that are there, and a user loses all events or none. But PostgreSQL gives
+        # numbers before events are committed, so an older one may come later: there they are counted as well.
+        mark = _MARK if self._database.is_sqlite else _MARK_BY_COUNT
         with self._database.read() as connection:
-            ((newest, count),) = _MARK.rows(connection, {"user": user_id})
-        return newest, count
+            return tuple(mark.rows(connection, {"user": user_id})[0])
 
     def for_user(self, user_id: str) -> Iterator[Event]:
         """Everything known of a user, newest first."""

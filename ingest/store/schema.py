@@ -9,7 +9,16 @@ from ingest.errors import SettingsError
 from ingest.store.database import Database
 from ingest.store.tables import meta
 
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # the files in migrations/versions, oldest first
+KNOWN = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+)  # files in migrations/versions, oldest first
 REVISION = KNOWN[-1]
 _BEFORE_MIGRATIONS = "0001"  # what an akin made that had no migrations yet
 

@@ -109,6 +109,7 @@ events = Table(
     Column("order_at", BigInteger, nullable=False),  # the timestamp, or 0 where none is known: sorts without NULLs
 )
 Index("events_user", events.c.user_id, events.c.order_at, events.c.sequence)
+Index("events_user_newest", events.c.user_id, events.c.sequence)  # whether a user has any that are new
 Index("events_item", events.c.item_id)
 Index("events_time", events.c.order_at)
 
