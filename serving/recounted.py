@@ -37,36 +37,39 @@ class Recounted(Generic[T]):
         self._lock = Lock()
         self._kept: tuple[T] | None = None
         self._fresh_until = -math.inf
+        self._expired = 0  # how often
         self._counting = False
 
     def __call__(self) -> T:
         """The count, at most `seconds` old, or as much older as making a new one takes."""
         with self._lock:  # the first and whoever has no executor count under it: the others would only count the same
             if self._kept is None or (self._executor is None and self._clock() >= self._fresh_until):
-                return self._keep(self._count())
+                return self._keep(self._count(), self._expired)
             if self._executor is not None and self._clock() >= self._fresh_until and not self._counting:
                 self._counting = True
-                self._executor.submit(self._recount)
+                self._executor.submit(self._recount, self._expired)
             return self._kept[0]
 
     def expire(self) -> None:
-        """Count anew at the next question."""
+        """Count anew at the next question; a count that is under way is old already."""
         with self._lock:
+            self._expired += 1
             self._fresh_until = -math.inf
 
-    def _recount(self) -> None:
+    def _recount(self, expired: int) -> None:
         try:
             found = self._count()
         except AkinError:  # the old count is better than none, and is tried to be renewed at the next question
             logger.warning("a count was not renewed", exc_info=True)
         else:
             with self._lock:
-                self._keep(found)
+                self._keep(found, expired)
         finally:
             with self._lock:
                 self._counting = False
 
-    def _keep(self, found: T) -> T:
+    def _keep(self, found: T, expired: int) -> T:
         self._kept = (found,)
-        self._fresh_until = self._clock() + self._seconds
+        if expired == self._expired:
+            self._fresh_until = self._clock() + self._seconds
         return found

@@ -57,3 +57,26 @@ def test_a_count_that_fails_leaves_the_old_one_and_is_tried_again():
             assert counted() == 1
             executor.submit(lambda: None).result()  # after the count, as there is one thread
     assert counted() == 2
+
+
+def test_a_count_that_was_under_way_when_counts_expired_is_old_already():
+    clock, may_end, counts = FakeClock(), Event(), iter(range(10))
+
+    def count():
+        number = next(counts)
+        if number == 1:
+            assert may_end.wait(10)
+        return number
+
+    with ThreadPoolExecutor(1) as executor:
+        counted = Recounted(count, seconds=60, clock=clock, executor=executor)
+        counted()
+        clock.advance(61)
+        counted()
+        counted.expire()
+        may_end.set()
+        executor.submit(lambda: None).result()  # after the count, as there is one thread
+        assert counted() == 1, "better than the one before"
+        executor.submit(lambda: None).result()
+        assert counted() == 2
+        assert next(counts) == 3, "which is fresh"
