@@ -117,9 +117,10 @@ def _parse_list(values: Sequence[Any], parse: Callable[[Any, str], AttributeValu
 def _keyword(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise _wrong_type(field, "a string or a list of strings")
-    if len(value) > MAX_VALUE_CHARS:
+    # Looked at again, as NFC may make three characters of one: a filter takes what is stored.
+    if len(value) > MAX_VALUE_CHARS or len(stored := plain(value)) > MAX_VALUE_CHARS:
         raise InvalidInputError("attribute_too_long", f"{field} has more than {MAX_VALUE_CHARS} characters", field)
-    return plain(value)
+    return stored
 
 
 def _integer(value: Any, field: str) -> int:

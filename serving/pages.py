@@ -21,22 +21,34 @@ _WAITS = (0.0, 0.15, 0.35)  # seconds: the process that answered writes its log 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class _Written(msgspec.Struct, frozen=True):
+class Page(msgspec.Struct, frozen=True):
+    """A request, and every item id that its pages have given so far."""
+
     request: RecommendRequest
     given: tuple[str, ...]
 
 
-def written(request: RecommendRequest, given: tuple[str, ...]) -> bytes | None:
-    """A request and the ids given so far, as JSON; None for what is not written down."""
-    if request.history is not None:
+def encoded(request: RecommendRequest, given: tuple[str, ...]) -> bytes:
+    """What a next page is made from, as JSON: a fraction of what the same takes as objects."""
+    return msgspec.json.encode({"request": _said(request), "given": given})
+
+
+def decoded(body: bytes) -> Page | None:
+    """What was encoded; None for what another version of akin wrote."""
+    try:
+        return msgspec.json.decode(body, type=Page)
+    except msgspec.MsgspecError:
         return None
-    body = msgspec.json.encode({"request": _said(request), "given": given})
-    return body if len(body) <= _LARGEST else None
+
+
+def is_written(request: RecommendRequest, body: bytes) -> bool:
+    """Whether it is written down."""
+    return request.history is None and len(body) <= _LARGEST
 
 
 def read(
     ledger: Ledger, recommendation_id: str, *, elsewhere: bool, sleep: Callable[[float], None] = time.sleep
-) -> tuple[RecommendRequest, tuple[str, ...]] | None:
+) -> Page | None:
     """What was written under that id; `elsewhere`: another process may be about to write it, so look again."""
     if not _ID.fullmatch(recommendation_id):
         return None
@@ -45,16 +57,8 @@ def read(
             sleep(seconds)
         body = ledger.recommendations.page(recommendation_id, datetime.now(UTC) - PAGES_KEPT)
         if body is not None:
-            return _parsed(body)
+            return decoded(body)
     return None
-
-
-def _parsed(body: bytes) -> tuple[RecommendRequest, tuple[str, ...]] | None:
-    try:
-        found = msgspec.json.decode(body, type=_Written)
-    except msgspec.MsgspecError:  # written by another version of akin
-        return None
-    return found.request, found.given
 
 
 def _said(request: RecommendRequest) -> Mapping[str, Any]:

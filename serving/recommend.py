@@ -24,8 +24,6 @@ from serving.shared import shared_values, values_of
 from serving.strategies import BY_TASTE, Strategies
 from serving.tastes import Taste, Tastes
 
-_IDS_PER_EVENT = 6  # the memory of an inline event, counted in ids
-
 
 class RecommendationExpiredError(NotFoundError):
     """No page of this recommendation is kept: its time is over, or there was none; ask for recommendations anew."""
@@ -53,7 +51,7 @@ class Recommender:
         self._tastes = tastes or Tastes(ledger, settings)
         found = popularity or Popularity(ledger, settings)
         self._strategies = Strategies(ledger, settings, found, self._tastes.learned)
-        self._continuations = Continuations[RecommendRequest]()
+        self._continuations = Continuations()
         self._log = log
         self._arranger = Arranger(ledger, impressions or Impressions(ledger), settings)
 
@@ -75,23 +73,23 @@ class Recommender:
         """The page after that answer, without repeats. Raises NotFoundError when the id is unknown or its time over."""
         begun_at = self._continuations.now()  # before anything of the user is read
         kept = self._continuations.get(recommendation_id)
-        known = (kept.request, kept.given) if kept else self._written(recommendation_id)
-        if known is None:
+        page = pages.decoded(kept) if kept else self._written(recommendation_id)
+        if page is None:
             raise RecommendationExpiredError(
                 "no page is kept under this id: its time is over, or no page follows that answer; ask anew"
             )
-        request, given = known
+        request = page.request
         if request.user_id is not None and self._ledger.users.deleted([request.user_id]):
             self.forget(request.user_id)  # erased by another process, which cannot know what this one keeps
             raise RecommendationExpiredError("the user of this answer was erased")
-        return self._live.ask(lambda view: self._page(view, request, given=given, begun_at=begun_at))
+        return self._live.ask(lambda view: self._page(view, request, given=page.given, begun_at=begun_at))
 
     def forget(self, user_id: str) -> None:
         """Drop what is kept of a user who is being erased."""
         self._continuations.forget(user_id)
         self._tastes.forget(user_id)
 
-    def _written(self, recommendation_id: str) -> tuple[RecommendRequest, tuple[str, ...]] | None:
+    def _written(self, recommendation_id: str) -> pages.Page | None:
         return pages.read(self._ledger, recommendation_id, elsewhere=not self._settings.embedded)
 
     def _page(self, view: View, request: RecommendRequest, given: tuple[str, ...], begun_at: float) -> Recommendations:
@@ -150,12 +148,10 @@ class Recommender:
     def _remember(
         self, answer: Recommendations, request: RecommendRequest, given: tuple[str, ...], begun_at: float
     ) -> None:
-        given += tuple(item.item_id for item in answer.items)
+        page = None
         if answer.has_next:
-            size = len(given) + len(request.exclude_ids) + _IDS_PER_EVENT * len(request.history or ())
-            self._continuations.keep(
-                answer.recommendation_id, request, given, user_id=request.user_id, size=size, begun_at=begun_at
-            )
+            page = pages.encoded(request, (*given, *(item.item_id for item in answer.items)))
+            self._continuations.keep(answer.recommendation_id, page, user_id=request.user_id, begun_at=begun_at)
         if self._log is not None:
-            page = pages.written(request, given) if answer.has_next else None
-            self._log.add(logged(answer, request.user_id, page))
+            to_write = page if page is not None and pages.is_written(request, page) else None
+            self._log.add(logged(answer, request.user_id, to_write))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
+from ingest.attributes import MAX_VALUE_CHARS
 from ingest.errors import InvalidInputError
 from ingest.index.filter_values import Scalar, normal_point, normal_scalar
 from ingest.index.filters import COMPARISONS, And, Exists, Filter, GeoRadius, In, Not, Or, Range
@@ -131,6 +132,9 @@ def _range(attribute: str, type_: AttributeType, name: Literal["gt", "gte", "lt"
 
 
 def _checked(attribute: str, type_: AttributeType, name: str, value: Any) -> Scalar:
+    if isinstance(value, str) and len(value) > MAX_VALUE_CHARS:
+        detail = f"{name} on {attribute} takes values of at most {MAX_VALUE_CHARS} characters"
+        raise InvalidInputError("filter_too_large", detail, attribute)
     normal = normal_scalar(value, type_)
     if normal is None:
         raise _wrong_type(attribute, f"{name} on the {type_} attribute {attribute} needs {_EXPECTED[type_]}")

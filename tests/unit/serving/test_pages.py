@@ -71,6 +71,32 @@ def test_a_history_that_was_sent_along_is_not_written(akin):
         another(akin).next_page(answer.recommendation_id)
 
 
+def test_what_was_asked_is_read_back_as_it_was(akin):
+    past = [
+        {"item_id": "i1", "type": "view", "value": 3},
+        {"item_id": "i2", "timestamp": "2024-05-01T12:30:00.000001Z"},
+    ]
+    for request in (
+        RecommendRequest(),
+        replace(ARRANGED, min_score=0.1, seed=2**63 - 1, relax=("categories",), exclude_ids=("ä/1", "i2")),
+        RecommendRequest(history=parse_inline_history(past, akin.settings), begun_by="interests"),
+    ):
+        page = pages.decoded(pages.encoded(request, ("i7", "i8")))
+        assert (page.request, page.given) == (request, ("i7", "i8"))
+
+
+def test_a_page_takes_as_much_as_its_request_says(akin):
+    values = [f"{n:08000}" for n in range(8)]
+    plain = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=3))
+    filtered = akin.recommender.recommend(
+        RecommendRequest(user_id="ann", limit=3, filter={"not": {"in": {"categories": values}}})
+    )
+    kept = akin.recommender._continuations._kept
+    more = kept[filtered.recommendation_id].size - kept[plain.recommendation_id].size
+    assert 8 * 8_000 < more < 8 * 8_000 + 500
+    assert akin.recommender._continuations._size == sum(one.size for one in kept.values())
+
+
 def test_pages_go_with_their_user(akin):
     answer = akin.recommender.recommend(RecommendRequest(user_id="ann", limit=3))
     akin.log.flush()
@@ -81,7 +107,7 @@ def test_pages_go_with_their_user(akin):
 
 
 def test_pages_go_with_their_time(akin):
-    body = pages.written(RecommendRequest(user_id="ann", limit=3), ("i1",))
+    body = pages.encoded(RecommendRequest(user_id="ann", limit=3), ("i1",))
     for name, age in (("a" * 32, 29), ("b" * 32, 31)):
         entry = LoggedRecommendation(
             recommendation_id=name,

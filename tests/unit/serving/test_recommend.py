@@ -334,16 +334,17 @@ def test_a_blends_reasons_name_every_past_event_once(learned):
 
 def test_pages_are_forgotten_after_their_time_and_with_their_user(tmp_path):
     clock = FakeClock()
-    pages = Continuations(capacity=2, size_capacity=100, seconds=60, clock=clock)
+    pages = Continuations(capacity=2, most_bytes=5_000, seconds=60, clock=clock)
     for name, user in (("a", "ann"), ("b", "bob"), ("c", None)):
-        pages.keep(name, "request", ("i1",), user_id=user, size=1, begun_at=clock())
+        pages.keep(name, name.encode(), user_id=user, begun_at=clock())
     assert pages.get("a") is None
     pages.forget("bob")
     assert pages.get("b") is None
-    assert pages.get("c").given == ("i1",)
-    pages.keep("d", "request", (), user_id=None, size=101, begun_at=clock())
+    assert pages.get("c") == b"c"
+    pages.keep("d", bytes(5_001), user_id=None, begun_at=clock())
     assert pages.get("c") is None
-    pages.keep("e", "request", (), user_id=None, size=1, begun_at=clock())
+    pages.keep("e", b"e", user_id=None, begun_at=clock())
+    assert pages.get("e") == b"e"
     clock.advance(61)
     assert pages.get("e") is None
 
@@ -355,7 +356,7 @@ def test_a_page_of_an_erased_user_is_kept_only_where_the_request_began_afterward
     clock.advance(1)
     pages.forget("bob")
     for user, begun_at, kept in (("bob", began, False), ("ann", began, True), ("bob", began + 2, True)):
-        pages.keep("f", "request", (), user_id=user, size=1, begun_at=begun_at)
+        pages.keep("f", b"f", user_id=user, begun_at=begun_at)
         assert (pages.get("f") is not None) is kept
 
 

@@ -1,11 +1,14 @@
 """Filters are read from JSON strictly, and mean in plain Python what every index must answer."""
 
+from collections.abc import Callable
 from datetime import UTC
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.attributes import MAX_VALUE_CHARS, parse_value
 from ingest.errors import InvalidInputError
 from ingest.index.filter_parser import parse_filter
 from ingest.index.filter_values import normal_scalar
@@ -300,3 +303,28 @@ def test_a_time_that_does_not_fit_is_refused_with_those_that_would() -> None:
         "gte on the datetime attribute made needs a time like 2024-05-01T12:30:00Z, a date, or Unix seconds; "
         "no offset means UTC"
     )
+
+
+@pytest.mark.parametrize(
+    ("operator", "name", "made"),
+    [("eq", "tag", lambda text: text), ("in", "tag", lambda text: ["a", text]), ("gt", "made", lambda text: text)],
+)
+def test_a_value_that_no_item_can_have_is_refused_by_its_attribute(
+    operator: str, name: str, made: Callable[[str], Any]
+) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        parse_filter({operator: {name: made("x" * (MAX_VALUE_CHARS + 1))}}, ATTRIBUTES)
+    assert (refused.value.code, refused.value.field) == ("filter_too_large", name)
+    assert str(MAX_VALUE_CHARS) in refused.value.detail
+
+
+@pytest.mark.parametrize("text", ["x" * MAX_VALUE_CHARS, "\ufb2d" * (MAX_VALUE_CHARS // 3)])
+def test_every_value_that_an_item_can_have_is_one_of_a_filter(text: str) -> None:
+    stored = parse_value(text, AttributeType.KEYWORD, "tag")
+    assert matches(parse_filter({"eq": {"tag": stored}}, ATTRIBUTES), {"tag": stored})
+
+
+def test_a_value_that_would_be_stored_as_a_longer_one_is_refused() -> None:
+    with pytest.raises(InvalidInputError) as refused:  # three characters in NFC
+        parse_value("\ufb2d" * MAX_VALUE_CHARS, AttributeType.KEYWORD, "tag")
+    assert refused.value.code == "attribute_too_long"
