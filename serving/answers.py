@@ -4,11 +4,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from ingest.errors import InvalidInputError
+from ingest.events import Event
 from ingest.items import Item
 from ingest.settings import Settings
 from ingest.store.records import LoggedRecommendation
@@ -17,9 +20,8 @@ from serving.candidates import Shown
 FIELDS = ("title", "text", "categories", "attributes")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Because:
-    """One past event's share of a score; negative when it pushed the item away."""
+class Because(Struct, frozen=True, kw_only=True):
+    """One past event's share of a score; negative when it pushed the item away. A struct, as an answer makes many."""
 
     item_id: str
     event_type: str
@@ -35,6 +37,13 @@ class Others:
     share: float
 
 
+class Shares(NamedTuple):
+    """What each past event adds to an item's score: what its reasons are made from."""
+
+    events: Sequence[Event]
+    values: NDArray[np.float64]  # (events,)
+
+
 class RecommendedItem(Struct, frozen=True, kw_only=True):
     """One item of an answer. `source` says what found it; its score is the one that the answer's strategy gives it."""
 
@@ -42,6 +51,7 @@ class RecommendedItem(Struct, frozen=True, kw_only=True):
     score: float
     source: str
     fields: Mapping[str, Any] | None = None
+    shares: Shares | None = None  # until the answer is put together, where reasons are asked for
     because: tuple[Because, ...] | None = None
     others: Others | None = None  # where only so many reasons are asked for: the rest
     shared: Mapping[str, Sequence[str]] | None = None  # where reasons are given: values that item and history share

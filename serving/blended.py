@@ -5,18 +5,19 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.chunks import chunks
 from ingest.index.protocol import NO_TASTE, Hit, Query, SparseVector, Vector
 from ingest.items import StoredItem
 from ingest.scoring import text_parts
 from ingest.store.ledger import Ledger
-from serving.answers import Because
+from serving.answers import Shares
 from serving.candidates import Selection, Shown, nearest, nearest_to_each
-from serving.explain import combined
+from serving.explain import by_event
 from serving.live import View
 from serving.popular import Recent
-from serving.profile import Profile, TasteProfile, taste_shares
+from serving.profile import Part, Profile, TastePart, TasteProfile, taste_shares
 from serving.vectors import VectorCache
 
 POOL = 40  # candidates of each query: the best by the whole score may be the best by no part of it
@@ -50,28 +51,32 @@ class Blend:
         """What recent popularity adds to the score of an item."""
         return self.prior_weight * self.recent.values.get(item_id, 0.0) if self.prior_weight else 0.0
 
-    def because(
-        self, item_id: str, weights: SparseVector, vector: Vector | None, titles: Mapping[str, StoredItem]
-    ) -> tuple[Because, ...]:
-        """One share of an item's score per past event of either profile, descending; with the prior they are it."""
-        found = []
+    def shares(
+        self, item_ids: Sequence[str], weights: Mapping[str, SparseVector], vectors: Mapping[str, Vector]
+    ) -> list[Shares]:
+        """One share of each item's score per past event of either profile; with the prior they are the score."""
+        found: list[tuple[Sequence[Part | TastePart], NDArray[np.float64]]] = []
         if self.taste is not None:
-            parts = zip(self.taste.parts, taste_shares(self.taste, weights), strict=True)
-            found += [(part.entry, share) for part, share in parts]
-        if self.text is not None and vector is not None and self.text_weight:
-            weight = self.text_weight * self.rarities.get(item_id, 1.0)
-            row = weight * text_parts(vector[np.newaxis], self.text.matrix, self.text.weights)[0]
-            found += [(part.entry, float(share)) for part, share in zip(self.text.parts, row, strict=True)]
-        return combined(found, titles)
+            pointing = [weights.get(item_id, NO_TASTE) for item_id in item_ids]
+            found.append((self.taste.parts, taste_shares(self.taste, pointing)))
+        if self.text is not None and self.text_weight:
+            rows = np.zeros((len(item_ids), len(self.text.parts)))
+            there = [place for place, item_id in enumerate(item_ids) if item_id in vectors]
+            if there:
+                rows[there] = self._text_parts({item_ids[place]: vectors[item_ids[place]] for place in there})
+            found.append((self.text.parts, rows))
+        return by_event(len(item_ids), *found)
 
     def texts(self, vectors: Mapping[str, Vector]) -> dict[str, float]:
         """The text score of each of those items, weighed."""
+        return dict(zip(vectors, self._text_parts(vectors).sum(axis=1).tolist(), strict=True))
+
+    def _text_parts(self, vectors: Mapping[str, Vector]) -> NDArray[np.float64]:
         if self.text is None or not vectors or not self.text_weight:
-            return {}
+            return np.zeros((len(vectors), 0))
         matrix = np.stack(list(vectors.values()))
         weights = self.text_weight * np.array([self.rarities.get(item_id, 1.0) for item_id in vectors])
-        scores = weights * text_parts(matrix, self.text.matrix, self.text.weights).sum(axis=1)
-        return dict(zip(vectors, scores.tolist(), strict=True))
+        return weights[:, np.newaxis] * text_parts(matrix, self.text.matrix, self.text.weights)
 
 
 def best_by_taste(ledger: Ledger, view: View, taste: TasteProfile, selection: Selection) -> Shown:
@@ -175,19 +180,15 @@ def taste_scores(view: View, taste: TasteProfile, item_ids: Sequence[str]) -> di
     return scores
 
 
-def explained(
-    ledger: Ledger, view: View, blend: Blend, hits: list[Hit], titles: Mapping[str, StoredItem]
-) -> list[tuple[Hit, tuple[Because, ...]]]:
-    """Each hit with its reasons, and with their sum and the prior as its score, best first.
+def split(ledger: Ledger, view: View, blend: Blend, ids: Sequence[str]) -> list[tuple[Hit, Shares]]:
+    """Each item with its shares, and with their sum and the prior as its score, best first.
 
     Read anew from the ledger, so that they agree even while changed weights are on their way to the index.
     """
-    ids = [hit.item_id for hit in hits]
     weights = ledger.taste.weights(ids) if blend.taste is not None else {}
     vectors = view.collection.vectors(ids) if blend.text is not None else {}
-    found = []
-    for item_id in ids:
-        reasons = blend.because(item_id, weights.get(item_id, NO_TASTE), vectors.get(item_id), titles)
-        score = sum(reason.share for reason in reasons) + blend.prior(item_id)
-        found.append((Hit(item_id=item_id, score=score), reasons))
+    found = [
+        (Hit(item_id=item_id, score=float(shares.values.sum()) + blend.prior(item_id)), shares)
+        for item_id, shares in zip(ids, blend.shares(ids, weights, vectors), strict=True)
+    ]
     return sorted(found, key=lambda pair: -pair[0].score)

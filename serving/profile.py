@@ -52,11 +52,6 @@ class Profile:
         """What to ask an index for candidates by: the mean, then one past item for each interest."""
         return anchors(self.vector, self.matrix, self.weights)
 
-    @cached_property
-    def contributions(self) -> NDArray[np.float64]:
-        """`(n, d)`: each part's vector times its weight, over the length; the rows add up to `vector`."""
-        return _matrix(self.parts) * (_weights(self.parts) / self.length)[:, np.newaxis]
-
 
 class TastePart(NamedTuple):
     """One past event of a taste profile: its part of the query's weight, and its item's position."""
@@ -124,15 +119,18 @@ def build_taste_profile(weighed: Sequence[Weighed], positions: Mapping[str, int]
     return TasteProfile(vector=vector, parts=tuple(parts))
 
 
-def taste_shares(profile: TasteProfile, weights: SparseVector) -> list[float]:
-    """Split the dot product with the weights that point at an item into one share per part, in the parts' order."""
-    pointing = dict(zip(weights.positions, weights.weights, strict=True))
-    return [part.weight * pointing.get(part.position, 0.0) for part in profile.parts]
+def taste_shares(profile: TasteProfile, items: Sequence[SparseVector]) -> NDArray[np.float64]:
+    """Split the dot products with the weights that point at items into one share per part: `(items, parts)`."""
+    positions = [part.position for part in profile.parts]
+    pointing = [dict(zip(weights.positions, weights.weights, strict=True)) for weights in items]
+    found = np.array([[weights.get(position, 0.0) for position in positions] for weights in pointing])
+    return found.reshape(len(items), len(positions)) * _weights(profile.parts)
 
 
-def shares(profile: Profile, item_vector: Vector) -> NDArray[np.float64]:
-    """Split `profile.vector @ item_vector` into one share per part, in the parts' order; they add up to the score."""
-    return np.asarray(profile.contributions @ item_vector.astype(np.float64), dtype=np.float64)
+def shares(profile: Profile, items: Sequence[Vector]) -> NDArray[np.float64]:
+    """Split `profile.vector @ item` of each into one share per part: `(items, parts)`; a row adds up to the score."""
+    found = np.asarray(items, dtype=np.float64) @ _matrix(profile.parts).T
+    return np.asarray(found * (_weights(profile.parts) / profile.length))
 
 
 def unit(vector: Vector) -> Vector | None:
@@ -147,7 +145,7 @@ def blend(vector: Vector, other: Vector, share: float) -> Vector:
     return vector if mixed is None else mixed
 
 
-def _weights(parts: Sequence[Part]) -> NDArray[np.float64]:
+def _weights(parts: Sequence[Part | TastePart]) -> NDArray[np.float64]:
     return np.fromiter((part.weight for part in parts), dtype=np.float64, count=len(parts))
 
 

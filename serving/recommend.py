@@ -1,10 +1,7 @@
 """Recommendations for a user or for a history that is sent along: by profile where there is one, else the popular."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from secrets import randbits
-
-from msgspec import structs
 
 from ingest.errors import NotFoundError
 from ingest.settings import Settings
@@ -14,13 +11,12 @@ from serving.answers import Recommendations, RecommendedItem, logged, new_recomm
 from serving.arrangement import Arranger
 from serving.candidates import Selection
 from serving.continuations import Continuations
-from serving.explain import shortened
+from serving.explain import explained
 from serving.impressions import Impressions
 from serving.live import LiveIndex, View
 from serving.log_writer import LogWriter
 from serving.popular import POPULAR, Popularity
 from serving.request import TASTE, RecommendRequest, check_request
-from serving.shared import shared_values, values_of
 from serving.strategies import BY_TASTE, Strategies
 from serving.tastes import Taste, Tastes
 
@@ -105,7 +101,7 @@ class Recommender:
         page = self._arranger.page(view, request, selection, strategy, first=not given)
         answer = Recommendations(
             recommendation_id=new_recommendation_id(),
-            items=tuple(shortened(item, request.reasons) for item in self._with_shared(view, page.items, request)),
+            items=self._explained(view, page.items, request),
             generation=view.generation.name,
             strategy=page.strategy,
             profile=taste.info,
@@ -130,20 +126,13 @@ class Recommender:
             with_sparse=with_sparse,
         )
 
-    def _with_shared(
-        self, view: View, items: Sequence[RecommendedItem], request: RecommendRequest
-    ) -> Sequence[RecommendedItem]:
-        """Where reasons are given, the attribute values that item and history share."""
-        past = {reason.item_id for item in items for reason in item.because or () if reason.share > 0}
-        if not request.explain or not past:
+    def _explained(
+        self, view: View, items: tuple[RecommendedItem, ...], request: RecommendRequest
+    ) -> tuple[RecommendedItem, ...]:
+        if not request.explain:
             return items
-        stored = self._ledger.items.get_many([*past, *(item.item_id for item in items)])
-        values = {item_id: values_of(one.item, view.generation.attributes) for item_id, one in stored.items()}
-        history = [values[item_id] for item_id in past if item_id in values]
-        return [
-            structs.replace(item, shared=shared_values(values.get(item.item_id, {}), history)) if item.because else item
-            for item in items
-        ]
+        with_titles = "title" in request.fields
+        return tuple(explained(self._ledger, view, items, most=request.reasons, with_titles=with_titles))
 
     def _remember(
         self, answer: Recommendations, request: RecommendRequest, given: tuple[str, ...], begun_at: float

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from msgspec import structs
 
-from ingest.index.protocol import Hit
+from ingest.index.protocol import Vector
 from ingest.items import StoredItem
 from ingest.store.ledger import Ledger
 from serving.answers import RecommendedItem, field_values
-from serving.blended import Blend, explained, taste_scores
-from serving.explain import because
+from serving.blended import Blend, split, taste_scores
+from serving.explain import by_event
 from serving.live import View
-from serving.profile import Profile
+from serving.profile import Profile, shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,31 +49,33 @@ def _add_blend(view: View, blend: Blend, item_ids: Sequence[str], scores: dict[s
         scores[item_id] += blend.prior(item_id)
 
 
-def with_reasons(
-    ledger: Ledger, view: View, basis: Basis, items: Sequence[RecommendedItem], titles: Mapping[str, StoredItem]
-) -> list[RecommendedItem]:
+def with_shares(ledger: Ledger, view: View, basis: Basis, items: Sequence[RecommendedItem]) -> list[RecommendedItem]:
     """The items with a share for each past event; with the prior and the boost they add up to the score."""
+    ids = [item.item_id for item in items]
     if basis.blend is not None:
-        hits = [Hit(item_id=item.item_id, score=0.0) for item in items]
-        found = {hit.item_id: (hit.score, why) for hit, why in explained(ledger, view, basis.blend, hits, titles)}
+        found = {hit.item_id: (hit.score, shares) for hit, shares in split(ledger, view, basis.blend, ids)}
         return [
             structs.replace(
                 item,
                 score=found[item.item_id][0] + (item.boost or 0.0),
-                because=found[item.item_id][1],
+                shares=found[item.item_id][1],
                 prior=basis.blend.prior(item.item_id) or None,
             )
             for item in items
         ]
     if basis.mean is not None:
-        vectors = view.collection.vectors([item.item_id for item in items])
-        return [
-            structs.replace(
-                item, because=because(basis.mean, vectors[item.item_id], titles) if item.item_id in vectors else ()
-            )
-            for item in items
-        ]
+        return shared_by_mean(basis.mean, items, view.collection.vectors(ids))
     return [structs.replace(item, because=(), prior=(item.score - (item.boost or 0.0)) or None) for item in items]
+
+
+def shared_by_mean(
+    mean: Profile, items: Sequence[RecommendedItem], vectors: Mapping[str, Vector]
+) -> list[RecommendedItem]:
+    """The items with their shares where their vectors are known; the others have no reasons."""
+    known = [item.item_id for item in items if item.item_id in vectors]
+    rows = shares(mean, [vectors[item_id] for item_id in known]) if known else np.zeros((0, len(mean.parts)))
+    found = dict(zip(known, by_event(len(known), (mean.parts, rows)), strict=True))
+    return [structs.replace(item, because=(), shares=found.get(item.item_id)) for item in items]
 
 
 def with_fields(

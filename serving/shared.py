@@ -19,11 +19,16 @@ def values_of(item: Item, attributes: Mapping[str, AttributeType]) -> Values:
     return found
 
 
-def shared_values(item: Values, past: Iterable[Values]) -> dict[str, list[str]]:
-    """By attribute, the item's values that some past item has too, in order; attributes without any are left out."""
+def met_values(past: Iterable[Values]) -> dict[str, set[str]]:
+    """By attribute, the values of all past items together."""
     met: dict[str, set[str]] = {}
     for values in past:
         for name, some in values.items():
             met.setdefault(name, set()).update(some)
+    return met
+
+
+def shared_values(item: Values, met: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    """By attribute, the item's values that some past item has too, in order; attributes without any are left out."""
     both = {name: sorted(some & met.get(name, set()))[:_MOST_VALUES] for name, some in item.items()}
     return {name: some for name, some in both.items() if some}

@@ -5,21 +5,20 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from ingest.index.protocol import Hit, Vector
+from ingest.index.protocol import Vector
 from ingest.settings import Settings
 from ingest.store.ledger import Ledger
-from serving.answers import Because, RecommendedItem, labelled
+from serving.answers import RecommendedItem, labelled
 from serving.arrangement import Found, Strategy
-from serving.blended import Blend, best_by_blend, best_by_taste, explained
+from serving.blended import Blend, best_by_blend, best_by_taste, split
 from serving.candidates import Selection, Shown, nearest
-from serving.explain import because
 from serving.interests import MOST
 from serving.learned import Learned
 from serving.live import View
 from serving.popular import CATALOGUE, POPULAR, Popularity, catalogue_hits, listed_hits
 from serving.profile import Profile
 from serving.request import BLEND, INTERESTS, MEAN, TASTE, RecommendRequest
-from serving.scored import Basis, scores_of, with_fields, with_reasons
+from serving.scored import Basis, scores_of, shared_by_mean, with_fields, with_shares
 from serving.tastes import Taste
 from serving.vectors import VectorCache
 
@@ -78,11 +77,9 @@ class Strategies:
     def detailed(
         self, view: View, basis: Basis, items: Sequence[RecommendedItem], request: RecommendRequest
     ) -> tuple[RecommendedItem, ...]:
-        """The items with the reasons and fields that are asked for; those that the ledger has deleted are left out."""
+        """The items with the shares and fields that are asked for; those that the ledger has deleted are left out."""
         if request.explain:
-            past = _past(basis) if "title" in request.fields else ()
-            titles = self._ledger.items.get_many(past) if past else {}
-            items = with_reasons(self._ledger, view, basis, items, titles)
+            items = with_shares(self._ledger, view, basis, items)
         if request.fields:
             stored = self._ledger.items.get_many([item.item_id for item in items])
             items = with_fields(items, stored, request.fields)
@@ -118,13 +115,11 @@ class Strategies:
     ) -> tuple[RecommendedItem, ...]:
         if not request.explain:
             return labelled(shown, source, request.fields)
-        past = _past(Basis(blend=blend)) if "title" in request.fields else ()
-        titles = self._ledger.items.get_many(past) if past else {}
-        reasons = explained(self._ledger, view, blend, shown[0], titles)
-        items = labelled(([hit for hit, _ in reasons], shown[1]), source, request.fields)
+        found = split(self._ledger, view, blend, [hit.item_id for hit in shown[0]])
+        items = labelled(([hit for hit, _ in found], shown[1]), source, request.fields)
         return tuple(
-            structs.replace(item, because=why, prior=blend.prior(item.item_id) or None)
-            for item, (_, why) in zip(items, reasons, strict=True)
+            structs.replace(item, shares=shares, prior=blend.prior(item.item_id) or None)
+            for item, (_, shares) in zip(items, found, strict=True)
         )
 
     def _filled_up(
@@ -156,8 +151,9 @@ class Strategies:
         items = labelled(shown, MEAN, request.fields)
         if not request.explain:
             return items
-        reasons = self._reasons(shown[0], profile, with_titles="title" in request.fields)
-        return tuple(structs.replace(item, because=reasons[item.item_id]) for item in items)
+        return tuple(
+            shared_by_mean(profile, items, {hit.item_id: hit.text for hit in shown[0] if hit.text is not None})
+        )
 
     def _popular_items(
         self, view: View, selection: Selection, taste: Taste, request: RecommendRequest
@@ -179,20 +175,6 @@ class Strategies:
         if request.explain:
             others = tuple(structs.replace(item, because=()) for item in others)
         return items + others
-
-    def _reasons(self, hits: Sequence[Hit], profile: Profile, *, with_titles: bool) -> dict[str, tuple[Because, ...]]:
-        past = {part.entry.event.item_id for part in profile.parts} if with_titles else ()
-        titles = self._ledger.items.get_many(past) if past else {}
-        return {hit.item_id: because(profile, hit.text, titles) for hit in hits if hit.text is not None}
-
-
-def _past(basis: Basis) -> set[str]:
-    """The items of the history that speak in these scores."""
-    parts = [part.entry for part in basis.mean.parts] if basis.mean else []
-    if basis.blend is not None:
-        parts += [part.entry for part in basis.blend.taste.parts] if basis.blend.taste else []
-        parts += [part.entry for part in basis.blend.text.parts] if basis.blend.text else []
-    return {entry.event.item_id for entry in parts}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import pytest
 from test_profile import DIMENSIONS, profile_of
 
 from ingest.index.checks import MAX_EXCLUDED
-from ingest.index.protocol import NO_TASTE, SparseVector
+from ingest.index.protocol import SparseVector
 from serving.blended import Blend
 from serving.profile import TasteProfile, unit
 from serving.scored import Basis, scores_of
@@ -23,9 +23,8 @@ def test_an_item_that_stands_apart_counts_more_by_text_and_the_shares_add_up():
     blend = Blend(text=history, text_weight=0.3, rarities={"a": 2.0, "b": 0.5})
     found = blend.texts(vectors)
     assert found == pytest.approx({"a": 2 * plain["a"], "b": plain["b"] / 2, "c": plain["c"]})
-    for item_id, vector in vectors.items():
-        reasons = blend.because(item_id, NO_TASTE, vector, {})
-        assert sum(reason.share for reason in reasons) == pytest.approx(found[item_id])
+    shares = blend.shares([*vectors, "nowhere"], {}, vectors)
+    assert [one.values.sum() for one in shares] == pytest.approx([*found.values(), 0.0])
 
 
 def test_more_items_are_scored_than_one_query_may_ask_about(tmp_path):

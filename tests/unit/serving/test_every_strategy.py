@@ -65,6 +65,7 @@ options = st.fixed_dictionaries(
     },
     optional={
         "required": filters,
+        "reasons": st.integers(1, 4),
         "min_score": st.sampled_from([-0.5, 0.0, 0.2]),
         "diversity": st.sampled_from([0.5, 1.0]),
         "max_per": st.sampled_from([{"categories": 1}, {"categories": 3}]),
@@ -157,7 +158,8 @@ def check(asked):
 
 def check_item(asked, one):
     explained = sum(reason.share for reason in one.because) + (one.prior or 0) + (one.boost or 0)
-    assert explained == pytest.approx(one.score, abs=1e-5)
+    assert explained + (one.others.share if one.others else 0) == pytest.approx(one.score, abs=1e-5)
+    assert len(one.because) <= (asked.request.reasons or len(one.because))
     if not {"categories", "year", "free"} & set(one.relaxed):
         assert asked.passes(one.item_id, asked.request.filter)
     least = asked.request.min_score

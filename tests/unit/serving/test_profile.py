@@ -52,7 +52,7 @@ def test_the_shares_of_a_score_add_up_to_it(history, item):
     profile = profile_of(history)
     assume(profile is not None)
     score = float(profile.vector @ item)
-    assert abs(shares(profile, item).sum() - score) < 1e-5
+    assert abs(shares(profile, [item]).sum() - score) < 1e-5
 
 
 @given(history=histories)
@@ -96,7 +96,7 @@ def test_the_shares_of_a_taste_score_add_up_to_it(history, weights):
     pointed = SparseVector(positions=tuple(10 + p for p in weights), weights=tuple(weights.values()))
     asked = dict(zip(profile.vector.positions, profile.vector.weights, strict=True))
     score = sum(asked.get(p, 0.0) * w for p, w in zip(pointed.positions, pointed.weights, strict=True))
-    assert sum(taste_shares(profile, pointed)) == pytest.approx(score, abs=1e-9)
+    assert taste_shares(profile, [pointed]).sum() == pytest.approx(score, abs=1e-9)
 
 
 @given(history=tasted)

@@ -10,6 +10,7 @@ from ingest.events import Event
 from ingest.items import Item
 from ingest.taste.model import no_model
 from ingest.train import place_taste, train_live
+from serving.answers import Because
 from serving.continuations import Continuations
 from serving.inline_history import parse_inline_history
 from serving.recommend import RecommendationExpiredError, Recommender
@@ -145,6 +146,18 @@ def test_the_largest_reasons_are_told_and_the_others_as_their_sum(akin):
                 assert one.others.events == len(types) - most
                 assert explained_score(one) + one.others.share == pytest.approx(one.score, abs=1e-5)
             assert one.shared == full.shared
+
+
+@pytest.mark.parametrize("strategy", ["interests", "mean"])
+def test_no_more_reasons_are_made_than_are_told(akin, monkeypatch, strategy):
+    akin.add_events([event("ann", f"i{n}") for n in range(15)])
+    made = []
+    monkeypatch.setattr("serving.explain.Because", lambda **told: made.append(told) or Because(**told))
+    asked = RecommendRequest(user_id="ann", strategy=strategy, limit=10, explain=True, reasons=2, fields=("title",))
+    answer = akin.recommender.recommend(asked)
+    assert [(len(one.because), one.others.events) for one in answer.items] == [(2, 13)] * 10
+    assert all(reason.title for one in answer.items for reason in one.because)
+    assert len(made) == 20
 
 
 def test_an_inline_history_answers_like_a_stored_one_and_counts_what_is_unknown(akin):
