@@ -22,25 +22,23 @@ Weighed = tuple[HistoryEntry, float]
 
 
 class Part(NamedTuple):
-    """One past event of a profile: its weight and its item's unit vector `(d,) float32`."""
+    """One past event of a profile, and its weight."""
 
     entry: HistoryEntry
     weight: float
-    vector: Vector
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The query of a history: `vector` is `(d,) float32`, unit length; `length` is what the sum was divided by."""
+    """The query of a history: `vector` is `(d,) float32`, unit length; `length` is what the sum was divided by.
+
+    `matrix` has the unit vector of each part's item, `(n, d) float32`.
+    """
 
     vector: Vector
+    matrix: NDArray[np.float32]
     parts: tuple[Part, ...]
     length: float
-
-    @cached_property
-    def matrix(self) -> NDArray[np.float32]:
-        """`(n, d) float32`: the vectors of the parts."""
-        return np.stack([part.vector for part in self.parts])
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -81,18 +79,16 @@ def build_profile(weighed: Sequence[Weighed], vectors: Mapping[str, Vector]) -> 
     length of `v_e - m` is not in the index, so each past item counts equally but for its weight. Events whose item has
     no vector take no part; several events on one item each count and share its vector.
     """
-    parts = tuple(
-        Part(entry, weight, vectors[entry.event.item_id])
-        for entry, weight in weighed
-        if weight and entry.event.item_id in vectors
-    )
+    parts = tuple(Part(entry, weight) for entry, weight in weighed if weight and entry.event.item_id in vectors)
     if not any(part.weight > 0 for part in parts):
         return None
-    total = _weights(parts) @ _matrix(parts)
+    matrix = np.concatenate([vectors[part.entry.event.item_id] for part in parts]).reshape(len(parts), -1)
+    # Sums are made in double precision: where likes nearly cancel dislikes, float32 would leave mostly rounding.
+    total = _weights(parts) @ matrix.astype(np.float64)
     length = float(np.linalg.norm(total))
     if length < _LEAST_NORM:
         return None
-    return Profile(vector=(total / length).astype(np.float32), parts=parts, length=length)
+    return Profile(vector=(total / length).astype(np.float32), matrix=matrix, parts=parts, length=length)
 
 
 def build_taste_profile(weighed: Sequence[Weighed], positions: Mapping[str, int]) -> TasteProfile | None:
@@ -129,8 +125,8 @@ def taste_shares(profile: TasteProfile, items: Sequence[SparseVector]) -> NDArra
 
 def shares(profile: Profile, items: Sequence[Vector]) -> NDArray[np.float64]:
     """Split `profile.vector @ item` of each into one share per part: `(items, parts)`; a row adds up to the score."""
-    found = np.asarray(items, dtype=np.float64) @ _matrix(profile.parts).T
-    return np.asarray(found * (_weights(profile.parts) / profile.length))
+    found = np.asarray(items, dtype=np.float64) @ profile.matrix.astype(np.float64).T
+    return np.asarray(found * (profile.weights / profile.length))
 
 
 def unit(vector: Vector) -> Vector | None:
@@ -147,8 +143,3 @@ def blend(vector: Vector, other: Vector, share: float) -> Vector:
 
 def _weights(parts: Sequence[Part | TastePart]) -> NDArray[np.float64]:
     return np.fromiter((part.weight for part in parts), dtype=np.float64, count=len(parts))
-
-
-def _matrix(parts: Sequence[Part]) -> NDArray[np.float64]:
-    # Sums are made in double precision: where likes nearly cancel dislikes, float32 would leave mostly rounding.
-    return np.concatenate([part.vector for part in parts]).astype(np.float64).reshape(len(parts), -1)

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from sys import getsizeof
 from threading import Lock
 
 from ingest.events import Event
@@ -15,10 +16,11 @@ from serving.erased import Erased
 from serving.inline_history import newest_first
 from serving.learned import Learned
 from serving.live import View
-from serving.profile import Profile, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
+from serving.profile import Part, Profile, TastePart, TasteProfile, Weighed, build_profile, build_taste_profile, weigh
 from serving.vectors import PositionCache, VectorCache
 
-MOST_KEPT = 200_000  # events of kept histories together: 2 to 5 kB each, with the matrices that are made of them
+MOST_BYTES = 256_000_000  # of kept tastes together, by `_bytes_of`
+_OF_EVENT, _OF_PART, _OF_TASTE = 350, 130, 5_000  # bytes beside ids and vectors: measured
 
 _Key = tuple[str, str, bool]
 _Mark = tuple[int, tuple[int | None, ...], Settings]
@@ -36,11 +38,11 @@ class Taste:
 
 
 class _Kept:
-    """The tastes that were read last, as many as have `MOST_KEPT` events together."""
+    """The tastes that were read last, as many as take `MOST_BYTES` together."""
 
     def __init__(self) -> None:
-        self._tastes: OrderedDict[_Key, tuple[_Mark, Taste]] = OrderedDict()
-        self._events = 0
+        self._tastes: OrderedDict[_Key, tuple[_Mark, Taste, int]] = OrderedDict()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._tastes)
@@ -52,9 +54,10 @@ class _Kept:
 
     def put(self, key: _Key, mark: _Mark, taste: Taste) -> None:
         self._drop(key)
-        self._tastes[key] = mark, taste
-        self._events += _size(taste)
-        while self._events > MOST_KEPT:
+        size = _bytes_of(taste)
+        self._tastes[key] = mark, taste, size
+        self._bytes += size
+        while self._bytes > MOST_BYTES:
             self._drop(next(iter(self._tastes)))
 
     def forget(self, user_id: str) -> None:
@@ -63,11 +66,18 @@ class _Kept:
 
     def _drop(self, key: _Key) -> None:
         if (kept := self._tastes.pop(key, None)) is not None:
-            self._events -= _size(kept[1])
+            self._bytes -= kept[2]
 
 
-def _size(taste: Taste) -> int:
-    return 1 + taste.info.events
+def _bytes_of(taste: Taste) -> int:
+    """What a taste takes, about: its vectors, the events behind it and what has been seen."""
+    text, sparse = taste.profile, taste.sparse
+    parts: list[Part | TastePart] = [*(text.parts if text else ()), *(sparse.parts if sparse else ())]
+    events = {id(part.entry): part.entry.event for part in parts}.values()
+    ids = sum(getsizeof(event.event_id) + getsizeof(event.user_id) + getsizeof(event.item_id) for event in events)
+    seen = sum(map(getsizeof, taste.seen)) + getsizeof(taste.seen)
+    vectors = text.matrix.nbytes + text.vector.nbytes if text else 0
+    return _OF_TASTE + vectors + seen + ids + _OF_EVENT * len(events) + _OF_PART * len(parts)
 
 
 class Tastes:

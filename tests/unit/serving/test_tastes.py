@@ -2,19 +2,22 @@
 
 import subprocess
 import sys
+import tracemalloc
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ingest.events import Event
 from ingest.items import Item
+from ingest.train import train_live
 from serving.request import RecommendRequest
-from serving.tastes import Tastes
+from serving.tastes import Tastes, _bytes_of
 from serving.vectors import VectorCache
 from tests.fakes import HashingEncoder, installation
 
 
-def event(item_id, type_="like", user_id="ann"):
-    return Event(event_id=f"{user_id}/{item_id}/{type_}", user_id=user_id, item_id=item_id, type=type_)
+def event(item_id, type_="like", user_id="ann", **more):
+    return Event(event_id=f"{user_id}/{item_id}/{type_}", user_id=user_id, item_id=item_id, type=type_, **more)
 
 
 @pytest.fixture
@@ -34,21 +37,49 @@ def test_a_taste_is_kept_while_nothing_changes(akin):
     assert taste(akin) is taste(akin)
 
 
-def test_those_asked_for_last_are_kept_as_far_as_their_events_go(akin, monkeypatch):
-    monkeypatch.setattr("serving.tastes.MOST_KEPT", 8)
-    akin.add_events([event(f"i{n}", user_id="bo") for n in range(4)])  # with one for each taste: 5, and 3 of ann
+def test_those_asked_for_last_are_kept_as_far_as_their_bytes_go(akin, monkeypatch):
+    akin.add_events([event(f"i{n}", user_id="bo") for n in range(4)])
 
     def read(user_id):
         return akin.tastes.of_user(akin.live.current(), user_id, with_seen=True)
 
     ann, bo = read("ann"), read("bo")
+    monkeypatch.setattr("serving.tastes.MOST_BYTES", _bytes_of(ann) + _bytes_of(bo))
     assert (read("ann") is ann, read("bo") is bo) == (True, True)
     akin.add_events([event("i5", user_id="bo")])
     bo = read("bo")
     assert read("bo") is bo
-    assert read("ann") is not ann, "both would be nine"
+    assert read("ann") is not ann, "both would take more"
     akin.tastes.forget("ann")
     assert read("bo") is not bo, "the newer of ann had taken its place"
+
+
+@pytest.mark.parametrize(("dimensions", "limit"), [(16, 500), (256, 500), (16, 20)])
+def test_a_taste_is_counted_as_what_it_takes(tmp_path, dimensions, limit):
+    with installation(tmp_path, encoder=HashingEncoder(dimensions), history_limit=limit, taste_least_users=1) as akin:
+        akin.add_items([Item(item_id=f"item-{n}", title=f"{n % 9} {n % 10}") for n in range(600)])
+        moment = datetime(2024, 1, 1, tzinfo=UTC)
+        for user in ("ann", "bo", "cy"):
+            akin.add_events(
+                [event(f"item-{n}", user_id=user, timestamp=moment + timedelta(hours=n)) for n in range(600)]
+            )
+        train_live(akin.settings, akin.ledger)
+        view = akin.live.current()
+
+        def read(user_id):
+            found = akin.tastes.of_user(view, user_id, with_seen=True, with_sparse=True)
+            assert (found.sparse is None, found.profile.anchors is None) == (False, False)  # what is made of it later
+            return found
+
+        read("ann")  # and with it what is kept of the items
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            kept = [read("bo"), read("cy")]
+            taken = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+    assert 0.8 * taken < sum(map(_bytes_of, kept)) < 1.5 * taken
 
 
 def test_an_event_counts_in_the_very_next_answer(akin):
