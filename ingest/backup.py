@@ -9,7 +9,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +19,21 @@ import orjson
 
 from ingest.durable import flush
 from ingest.encoder.library import EncoderLibrary
-from ingest.errors import ArtifactError, ConflictError, InvalidInputError, NotFoundError, SettingsError
+from ingest.errors import (
+    AkinError,
+    ArtifactError,
+    ConflictError,
+    DamagedLedgerError,
+    InvalidInputError,
+    NotFoundError,
+    SettingsError,
+)
 from ingest.home import hold_home
 from ingest.index.engines import open_index
+from ingest.own_collections import own_collections
 from ingest.settings import Settings
 from ingest.store.database import sqlite_file
-from ingest.store.ledger import open_ledger
+from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.replacement import replacement
 from ingest.store.schema import KNOWN, REVISION, migrate
 
@@ -263,22 +272,36 @@ def _restore_ledger(settings: Settings, archive: zipfile.ZipFile) -> tuple[dict[
         # A table that came with a later revision than the backup's is empty, as after that revision.
         return archive.open(entry) if entry in archive.namelist() else io.BytesIO(b"[]\n")
 
-    if sqlite_file(settings.ledger_url) is None:
+    file = sqlite_file(settings.ledger_url)
+    if file is None:
         # What runs would go on with the tombstones' old salt, and fill the index with what is replaced.
         with open_ledger(settings.ledger_url) as ledger, ledger.hold(alone=True):
-            _drop_index(settings)
+            _drop_index(settings, ledger)
             return ledger.load(table), None
     with replacement(settings.ledger_url) as new:
         with open_ledger(new.url) as ledger:
             rows = ledger.load(table)
-        _drop_index(settings)
+            if settings.embedded or not file.exists():
+                _drop_index(settings, ledger)
+            else:
+                _drop_index_of_old(settings)
         return rows, new.take_place()
 
 
-def _drop_index(settings: Settings) -> None:
+def _drop_index_of_old(settings: Settings) -> None:
+    """On a server only the ledger knows which collections are its own. Those of one that cannot be read stay there."""
+    try:
+        old = open_ledger(settings.ledger_url)
+    except AkinError:  # damaged, or a newer akin's
+        return
+    with old, suppress(DamagedLedgerError):
+        _drop_index(settings, old)
+
+
+def _drop_index(settings: Settings, ledger: Ledger) -> None:
     index = open_index(settings)
     try:
-        for name in index.names():
+        for name in own_collections(settings, ledger, index):
             index.drop(name)
     finally:
         index.shut()

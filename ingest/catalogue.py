@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ingest.collection_spec import collection_spec
 from ingest.encoder.library import EncoderLibrary
@@ -91,7 +90,7 @@ def put_in_order(catalogue: Catalogue) -> None:
 def _begin_first(settings: Settings, ledger: Ledger, encoders: EncoderLibrary) -> None:
     fingerprint, dimensions = configured_encoder(settings, ledger, encoders)
     new = NewGeneration(
-        name=f"g{datetime.now(UTC):%Y%m%d-%H%M%S}-first",
+        name=ledger.generations.new_name(),
         fingerprint=fingerprint,
         dimensions=dimensions,
         attributes=settings.attributes,

@@ -110,16 +110,19 @@ def _ledger(settings: Settings) -> str:
 def _index(settings: Settings) -> str:
     live = _live(settings)
     if settings.embedded and (live is None or not (settings.home / "index").is_dir()):
-        names = []
+        there, mine = set[str](), set[str]()
     else:
         index = open_index(settings)
         try:
-            names = index.names()
+            there = set(index.names())
         finally:
             index.shut()
-    if live is not None and live.name not in names:
+        with _ledger_there(settings) as ledger:
+            mine = there if settings.embedded else set() if ledger is None else ledger.generations.own(there)
+    if live is not None and live.name not in mine:
         raise UnavailableError(f"the live generation {live.name} is not in it; the next start builds it again")
-    return f"generations {', '.join(names)}" if names else _NOTHING_YET
+    others = f"; {count_of(len(there - mine), 'collection')} of other installations" if there - mine else ""
+    return (f"generations {', '.join(sorted(mine))}" if mine else _NOTHING_YET) + others
 
 
 def _generation(settings: Settings) -> str:

@@ -19,6 +19,7 @@ from ingest.encoder.library import EncoderLibrary
 from ingest.errors import AkinError, ConflictError, SupersededError, UnavailableError
 from ingest.gate import Evaluate, judge
 from ingest.index.protocol import Index
+from ingest.own_collections import own_collections
 from ingest.reconcile import RETRY_SECONDS
 from ingest.settings import Settings
 from ingest.store.generations import SETTLED, NewGeneration
@@ -173,7 +174,7 @@ class Reindexer:
     def _new_generation(self) -> NewGeneration:
         fingerprint, dimensions = configured_encoder(self._settings, self._ledger, self._encoders)
         return NewGeneration(
-            name=f"g{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-2],
+            name=self._ledger.generations.new_name(),
             fingerprint=fingerprint,
             dimensions=dimensions,
             attributes=self._settings.attributes,
@@ -265,13 +266,14 @@ class Reindexer:
         logger.error("generation not live", extra={"generation": generation.name, "state": state, "report": report})
 
     def _collect(self) -> None:
-        """Drop what is not kept: old generations, earlier refused and failed ones, collections nobody knows."""
+        """Drop what is not kept: old generations, earlier refused and failed ones, own collections without a row."""
         kept = generations_to_keep(self._ledger.generations.list(), self._settings.keep_generations)
         for generation in self._ledger.generations.list():
             # Its row first: from then on nobody can make it live, and a collection without a row goes below.
             if generation.name not in kept and self._ledger.generations.forget(generation.name):
                 self._index.drop(generation.name)
-        for name in set(self._index.names()) - {g.name for g in self._ledger.generations.list()}:
+        mine = own_collections(self._settings, self._ledger, self._index)
+        for name in mine - {g.name for g in self._ledger.generations.list()}:
             self._index.drop(name)
         self._ledger.placements.collect_vectors()
 

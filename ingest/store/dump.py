@@ -9,18 +9,21 @@ from contextlib import AbstractContextManager
 from typing import IO, Any
 
 import orjson
-from sqlalchemy import BigInteger, Connection, LargeBinary, Table, delete, func, select, text
+from sqlalchemy import BigInteger, Connection, LargeBinary, Table, delete, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from ingest.chunks import chunks
 from ingest.store.database import Database
+from ingest.store.generations import new_name
 from ingest.store.hold import MARK
+from ingest.store.installation import INSTALLATION
 from ingest.store.pending import PendingStore
 from ingest.store.records import GenerationState
 from ingest.store.tables import generations, meta, metadata
 
 _LEFT_OUT = frozenset({"placements", "pending", "leases", "runs", "pages"})
 _TASTE_PLACED = "taste_placed"  # a row of `meta` that speaks of generations
+_STAYS = (MARK, INSTALLATION)  # rows of `meta` that speak of a database, and not of what is in it
 _ROWS_PER_READ = 1_000
 
 OpenTable = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -35,13 +38,16 @@ def dump(database: Database, open_table: OpenTable) -> dict[str, int]:
 def load(database: Database, pending: PendingStore, open_table: OpenTable) -> dict[str, int]:
     """Replace everything by what was dumped, in one transaction; returns how many rows each table has then.
 
-    What the live generation lacks, which is everything, is pending with it: a crash right after leaves nothing to mend.
+    The live generation gets a name of this installation's own. What it lacks, which is everything, is pending with it:
+    a crash right after leaves nothing to mend.
     """
     with database.write() as connection:
         for table in reversed(metadata.sorted_tables):
-            connection.execute(delete(table) if table is not meta else delete(meta).where(meta.c.key != MARK))
+            connection.execute(delete(table) if table is not meta else delete(meta).where(meta.c.key.not_in(_STAYS)))
         rows = {str(table.name): _read(connection, table, open_table) for table in _tables()}
-        for live in connection.execute(select(generations.c.name)).scalars():
+        live = new_name(database, connection)
+        # By its old name it would be the collection of whoever was backed up, where that is still at work.
+        if connection.execute(update(generations).values(name=live)).rowcount:
             pending.add_missing(connection, live, job_id=live)
     return rows
 
@@ -56,7 +62,7 @@ def _write(connection: Connection, table: Table, open_table: OpenTable) -> int:
     if table is generations:  # the others lose their index, and with it their use
         query = query.where(generations.c.state == GenerationState.LIVE)
     if table is meta:
-        query = query.where(meta.c.key.not_in((_TASTE_PLACED, MARK)))
+        query = query.where(meta.c.key.not_in((_TASTE_PLACED, *_STAYS)))
     rows = 0
     with open_table(table.name) as file:
         file.write(orjson.dumps([column.name for column in table.columns]) + b"\n")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ingest.encoder.protocol import Vectors
 from ingest.errors import ConflictError, NotFoundError
 from ingest.items import AttributeType
 from ingest.store.database import Database, moment, now
+from ingest.store.installation import installation, installation_there
 from ingest.store.leases import Fence, check_fence, note_run
 from ingest.store.pending import PendingStore
 from ingest.store.records import Generation, GenerationState
@@ -40,6 +42,18 @@ class GenerationStore:
     def __init__(self, database: Database, pending_store: PendingStore) -> None:
         self._database = database
         self._pending = pending_store
+
+    def new_name(self) -> str:
+        """A name that no other generation has, nor one of another installation: a time and this installation's id."""
+        with self._database.write() as connection:
+            return new_name(self._database, connection)
+
+    def own(self, names: Iterable[str]) -> set[str]:
+        """Those of the names that are this installation's: what bears its id, and what has a row, as all did before."""
+        with self._database.read() as connection:
+            mine = installation_there(connection)
+            known = set(connection.execute(select(generations.c.name)).scalars())
+        return {name for name in names if name in known or (mine is not None and name.endswith(f"-{mine}"))}
 
     def live(self) -> Generation | None:
         """The generation that answers queries."""
@@ -252,6 +266,12 @@ class GenerationStore:
         with self._database.read() as connection:
             row = connection.execute(query.order_by(generations.c.created_at.desc()).limit(1)).one_or_none()
         return None if row is None else _record(row)
+
+
+def new_name(database: Database, connection: Connection) -> str:
+    """See `GenerationStore.new_name`."""
+    moment_ = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-2]
+    return f"g{moment_}-{installation(database, connection)}"
 
 
 def _note_unrecorded(connection: Connection, database: Database, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from ledger_fixtures import (
 
 from ingest.errors import ConflictError, NotFoundError
 from ingest.items import AttributeType
-from ingest.store.ledger import Ledger
+from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.placements import Placement
 from ingest.store.records import Generation, GenerationState
 
@@ -296,3 +297,19 @@ def test_going_back_refuses_what_is_under_way(ledger: Ledger) -> None:
     states = {g.name: g.state for g in ledger.generations.list()}
     assert states == {"before": "live", "live": "retired", "next": "refused"}
     assert ledger.generations.get("next").report == {"reason": "why"}
+
+
+def test_every_process_of_an_installation_has_the_same_id_and_another_installation_has_another(
+    ledger: Ledger, ledger_url: str, tmp_path: Path
+) -> None:
+    with open_ledger(ledger_url) as beside, open_ledger(f"sqlite:///{tmp_path / 'other.sqlite'}") as other:
+        names = all_at_once([store.generations.new_name for store in (ledger, beside) * 4])
+        strangers = other.generations.new_name()
+        begin(ledger, "g20250101-030000-0001")
+
+        assert len({name.rpartition("-")[2] for name in names}) == 1
+        assert beside.generations.own([*names, strangers, "g20250101-030000-0001", "g20250101-030000-0002"]) == {
+            *names,
+            "g20250101-030000-0001",
+        }
+        assert other.generations.own(names) == set()
