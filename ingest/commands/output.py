@@ -59,6 +59,25 @@ def show_keys(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     console.print(table)
 
 
+def show_rejects(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """What was refused on its way in, as the API lists it: when, of which item or event, and why."""
+    if as_json:
+        print_json({"rejects": rows})
+        return
+    if not rows:
+        console.print("none")
+        return
+    table = Table(title="rejects", title_justify="left")
+    table.add_column("when", no_wrap=True)
+    for column in ("subject", "source", "reason"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        when = f"{row['rejected_at']:%Y-%m-%d %H:%M:%S}"
+        source = f"{row['source']} {row['position']}"
+        table.add_row(when, Text(row["subject_id"] or "-"), Text(source), Text(f"{row['code']}: {row['detail']}"))
+    console.print(table)
+
+
 def add_typed(table: Table, heading: str, values: Sequence[str]) -> None:
     """A column of what a person types into the next command: on one line while half of the terminal has room for it."""
     fits = max(map(len, values), default=0) <= console.width // 2

@@ -1,5 +1,6 @@
 """Commands that read and write the ledger, and those that make again what is derived from it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -63,13 +64,14 @@ def set_aside(
 
 @app.command()
 def rejects(as_json: JsonOption = False) -> None:
-    """List what came through the queue and was refused."""
-    from ingest.commands.output import show
+    """List what came through the queue and was refused, newest first."""
+    from ingest.commands.output import show_rejects
+    from ingest.store.journal import KEPT_REJECTS
     from ingest.store.ledger import open_ledger
 
     with open_ledger(settings_of_what_is_there().ledger_url) as ledger:
-        found = ledger.rejects.list()
-    show({f"{r.source} {r.position}": f"{r.code}: {r.detail}" for r in found}, as_json=as_json)
+        found = ledger.rejects.list(KEPT_REJECTS)
+    show_rejects([asdict(one) for one in found], as_json=as_json)
 
 
 @app.command("migrate")
