@@ -5,6 +5,7 @@ No container engine is needed, so no image is built here.
 
 import configparser
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -58,6 +59,47 @@ def test_the_commented_settings_exist_too():
 
     assert all(map(known_setting, named))
     assert "AKIN_RATE_LIMIT_URL" in named
+
+
+def test_a_shell_reads_the_example_as_systemd_and_compose_do():
+    # The forms that mean the same to all three: nothing that any of them cuts off, expands or takes for an escape.
+    form = re.compile(r"([A-Z_]+)=(?:([\w:/.%@+-]*)|'([^'\\\\$]*)')")
+    text = (DEPLOY / "env.example").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    alike = {found[1]: found[2] or found[3] or "" for found in map(form.fullmatch, lines) if found}
+
+    assert len(alike) == len(lines)
+    assert alike["AKIN_ATTRIBUTES"] == '{"year": "integer"}'
+    assert set(alike.items()) <= set(variables_of(f"set -a; . {DEPLOY / 'env.example'}; env -0").items())
+
+
+def test_a_command_run_by_hand_has_the_settings_of_the_units(tmp_path):
+    # given the settings as the README has them made, and a program that says what it is told
+    settings = tmp_path / "env"
+    settings.write_text((DEPLOY / "env.example").read_text().replace("# AKIN_HOME", "AKIN_HOME"))
+    told = tmp_path / "akin"
+    told.write_text("#!/bin/sh\nprintf 'TOLD=%s\\0' \"$*\"\nenv -0\n")
+    told.chmod(0o755)
+    [command] = re.findall(r"^sudo -u akin (sh -c .*)$", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+
+    # when the README's command is run
+    command = command.replace("/etc/akin/env", str(settings)).replace("/opt/akin/bin/akin", str(told))
+    read = variables_of(command)
+
+    # then it has every setting of the file, those with spaces and quotes too, and none but the file sets them
+    assert read["TOLD"] == "doctor"
+    assert read["AKIN_HOME"] == "/var/lib/akin"
+    assert read["AKIN_REINDEX_CRONTAB"] == "0 3 * * *"
+    assert read["AKIN_ATTRIBUTES"] == '{"year": "integer"}'
+    assert all("EnvironmentFile=/etc/akin/env" in unit.read_text() for unit in UNITS)
+    assert not any("Environment=" in unit.read_text() for unit in UNITS)
+
+
+def variables_of(command):
+    """What a command of a shell prints, separated by zeros; it is given nothing but a path."""
+    shell = ["sh", "-c", command]
+    found = subprocess.run(shell, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}).stdout
+    return dict(variable.split("=", 1) for variable in found.split("\0") if variable)
 
 
 def test_the_compose_file_fits_its_schema():
