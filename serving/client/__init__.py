@@ -4,5 +4,7 @@ Errors are the ones akin itself raises (`ingest.errors`); calls that may be repe
 """
 
 from serving.client.connection import Akin, AsyncAkin
+from serving.client.refusals import NoNextPageError, NotAllowedError, RefusedError
+from serving.client.retries import Retries
 
-__all__ = ["Akin", "AsyncAkin"]
+__all__ = ["Akin", "AsyncAkin", "NoNextPageError", "NotAllowedError", "RefusedError", "Retries"]

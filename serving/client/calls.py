@@ -1,12 +1,13 @@
 """What may be asked of akin, as values: a method, a path, a body, and what the answer is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from ingest.errors import InvalidInputError
 from ingest.items import check_id
 from serving.api.schemas import (
     AcceptedEvents,
@@ -52,7 +53,7 @@ def put_item(item_id: str, item: Mapping[str, Any]) -> Call[AcceptedItems]:
 
 def put_items(items: Sequence[Mapping[str, Any]]) -> Call[AcceptedItems]:
     """Add or replace many items; the good ones are accepted whatever the others are."""
-    return Call(method="POST", path="/items:batch", answer=AcceptedItems, body={"items": [dict(one) for one in items]})
+    return Call(method="POST", path="/items:batch", answer=AcceptedItems, body={"items": _records("items", items)})
 
 
 def patch_item(item_id: str, changes: Mapping[str, Any]) -> Call[AcceptedItems]:
@@ -72,7 +73,7 @@ def item(item_id: str) -> Call[ItemAnswer]:
 
 def add_events(events: Sequence[Mapping[str, Any]]) -> Call[AcceptedEvents]:
     """Add events; repeated after a failure only when each has an `event_id`, which makes it count once."""
-    sent = [dict(one) for one in events]
+    sent = _records("events", events)
     named = all(one.get("event_id") for one in sent)
     return Call(method="POST", path="/events", answer=AcceptedEvents, body={"events": sent}, repeatable=named)
 
@@ -85,7 +86,7 @@ def recommend(user_id: str, options: Mapping[str, Any]) -> Call[RecommendationsA
 
 def recommend_for(history: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Call[RecommendationsAnswer]:
     """The best items for a history that is sent along and not stored."""
-    body = {**options, "history": [dict(one) for one in history]}
+    body = {**options, "history": _records("history", history)}
     return Call(method="POST", path="/recommendations", answer=RecommendationsAnswer, body=body)
 
 
@@ -155,6 +156,19 @@ def segment(text: str, name: str) -> str:
     """
     check_id(text, name)
     return text.replace(".", "%2E") if text in {".", ".."} else quote(text, safe="")
+
+
+def _records(name: str, given: object) -> list[dict[str, Any]]:
+    """A list of objects, as plain ones. Raises InvalidInputError naming what is none."""
+    if isinstance(given, Mapping):
+        raise InvalidInputError("not_a_list", f"{name} must be a list, and is a single object: put it in a list", name)
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidInputError("not_a_list", f"{name} must be a list of objects", name)
+    records = list(given)
+    for place, one in enumerate(records):
+        if not isinstance(one, Mapping):
+            raise InvalidInputError("not_an_object", f"{name}[{place}] must be an object, such as a dict", name)
+    return [dict(one) for one in records]
 
 
 def _path(before: str, id_: str, name: str, after: str = "") -> str:

@@ -292,7 +292,15 @@ class AsyncAkin:
 
 def _headers(key: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    return headers if key is None else {**headers, "Authorization": f"Bearer {key}"}
+    if key is None:
+        return headers
+    if not key:
+        raise SettingsError("the API key is empty: give one that `akin keys create` printed, or none")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError(
+            "the API key holds a space, a line end or a letter outside ASCII, which no key does: copy it alone"
+        )
+    return {**headers, "Authorization": f"Bearer {key}"}
 
 
 def _body(answer: httpx.Response) -> bytes:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -68,6 +70,50 @@ def test_items_are_put_found_recommended_and_deleted(akin, client):
     with pytest.raises(NotFoundError):
         client.item("a/1")
     assert [one.state for one in client.generations().generations] == ["live"]
+
+
+@pytest.mark.parametrize("key", ["", "ké", "a key\n", "a b", "\ud800"])
+@pytest.mark.parametrize("kind", [Akin, AsyncAkin])
+def test_a_key_that_can_be_none_is_refused_before_anybody_is_asked(kind, key):
+    with pytest.raises(SettingsError, match="the API key"):
+        kind("http://127.0.0.1:1", key=key)
+
+
+def test_a_key_that_can_be_none_is_one_sentence_on_the_command_line(url):
+    for arguments, variables in ((["--key", ""], {}), ([], {"AKIN_KEY": "schlüssel"})):
+        said = CliRunner().invoke(program.app, ["--url", url, *arguments, "search", "sea"], env=variables)
+        assert isinstance(said.exception, SettingsError)
+        assert "the API key" in str(said.exception)
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "code"),
+    [
+        ("put_items", {"item_id": "a"}, "not_a_list"),
+        ("put_items", "a", "not_a_list"),
+        ("put_items", None, "not_a_list"),
+        ("put_items", [1], "not_an_object"),
+        ("add_events", {"user_id": "ann", "item_id": "a", "type": "like"}, "not_a_list"),
+        ("add_events", [["user_id", "ann"]], "not_an_object"),
+        ("recommend_for", {"item_id": "a"}, "not_a_list"),
+    ],
+)
+def test_what_is_no_list_of_objects_is_refused_with_a_sentence(client, call, given, code):
+    with pytest.raises(InvalidInputError, match="must be") as refused:
+        getattr(client, call)(given)
+
+    assert refused.value.code == code
+
+
+def test_the_page_about_the_client_imports_what_is_there():
+    page = (Path(__file__).resolve().parents[2] / "docs/how-to/client.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith(("from ", "import "))]
+
+    assert len(lines) == 4
+    for line in lines:
+        exec(line, {})
+    named = set(re.findall(r"\b[A-Z][A-Za-z]+(?:Error|Akin)\b|\bRetries\b", page))
+    assert named <= set(re.findall(r"\w+", " ".join(lines)))
 
 
 @pytest.mark.parametrize("id_", ["..", ".", "a/../b", "a b?#%41é", "a:activate", "a/similar", "a/history", "/a/"])
