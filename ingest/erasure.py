@@ -38,18 +38,29 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchReport:
-    """What a search looked through and found; `not_searched` says in words what it could not look into."""
+    """What a search looked through and found; `not_searched` says in words what it could not look into.
+
+    `looked` is False where neither the ledger nor the index keeps its files here.
+    """
 
     files: int
     bytes: int
     searched_for: tuple[str, ...]
     traces: tuple[Trace, ...]
     not_searched: tuple[str, ...]
+    looked: bool = True
+
+    @property
+    def clean(self) -> bool | None:
+        """Whether nothing is left; None where nothing could be searched, which proves nothing."""
+        if self.traces:
+            return False
+        return True if self.looked and self.searched_for else None
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
         return {
-            "clean": not self.traces,
+            "clean": self.clean,
             "files": self.files,
             "bytes": self.bytes,
             "searched_for": list(self.searched_for),
@@ -123,6 +134,7 @@ def search(settings: Settings, ledger: Ledger, needles: Sequence[Needle]) -> Sea
         searched_for=tuple(needle.what for needle in long_enough),
         traces=tuple(traces),
         not_searched=tuple(not_searched),
+        looked=ledger_file is not None or settings.embedded,
     )
 
 

@@ -29,7 +29,7 @@ def erase(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a user, or an item, for good. Exit code 1 when --verify finds anything left.
+    """Erase a user, or an item, for good. Exit code 1 when --verify finds anything left, or could search nothing.
 
     Of a user the events and logged answers go at once. Of an item the text goes at once and the vector with the next
     generation: with --verify one is built now, and the earlier ones, which hold it, are deleted. An item that was
@@ -55,9 +55,12 @@ def erase(
             if verify:  # whoever switched cleans up a moment later
                 ledger.placements.collect_vectors()
                 ledger.scrub()
-        report = search(settings, ledger, needles).as_json() if verify else {}
-    show(done | report, as_json=as_json)
-    if report.get("traces"):
+        report = search(settings, ledger, needles) if verify else None
+    found = {} if report is None else report.as_json()
+    if report is not None and report.clean is None and not as_json:
+        found["clean"] = "unknown: nothing could be searched"
+    show(done | found, as_json=as_json)
+    if report is not None and not report.clean:
         raise typer.Exit(EXIT_ERROR)
 
 

@@ -1,18 +1,25 @@
 """Erased is gone: from the answers, from the ledger's file and from the files of the index, by a search for its bytes."""
 
+import json
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from typer.testing import CliRunner
 
-from ingest.erasure import LEAST_BYTES, Needle, needles_of_item, needles_of_user, search
+import akin as program
+from ingest.catalogue import open_catalogue
+from ingest.erasure import LEAST_BYTES, Needle, Trace, needles_of_item, needles_of_user, search
 from ingest.errors import NotFoundError
 from ingest.events import Event
 from ingest.items import Item
+from ingest.settings import Settings
 from ingest.store.ledger import open_ledger
 from ingest.store.records import LoggedRecommendation
 from serving.commands.erasing import erase_item
 from serving.recommend import RecommendRequest
+from tests.artifacts import tiny_artifact
 from tests.fakes import HashingEncoder, installation
 
 USER = "margarete.von.waldheim"
@@ -67,6 +74,32 @@ def test_the_search_finds_a_user_who_was_not_erased_in_freed_space_only(akin):
     # Found, swept out by writing the file anew, and searched for again.
     assert search(akin.settings, akin.ledger, needles_of_user(USER)).traces == ()
     assert USER.encode() not in akin.ledger.file.read_bytes()
+
+
+def test_where_nothing_could_be_searched_nothing_is_called_clean(akin):
+    too_short = search(akin.settings, akin.ledger, needles_of_user("ada"))
+    elsewhere = search(akin.settings.model_copy(update={"qdrant_url": "http://q"}), akin.ledger, needles_of_user(USER))
+    nowhere = replace(elsewhere, looked=False)
+
+    assert too_short.searched_for == ()
+    assert too_short.as_json()["clean"] is None
+    assert elsewhere.as_json()["clean"] is True  # the ledger's file is here
+    assert nowhere.as_json()["clean"] is None
+    assert replace(nowhere, traces=(Trace(what="user id", where="notes.txt", times=1),)).as_json()["clean"] is False
+
+
+@pytest.mark.parametrize(("user", "code", "clean"), [("ada", 1, None), (USER, 0, True)])
+def test_the_command_says_that_it_could_search_nothing(tmp_path, user, code, clean):
+    home = {"AKIN_HOME": str(tmp_path), "AKIN_ENCODER": str(tiny_artifact()), "AKIN_MIN_FREE_BYTES": "0"}
+    with open_catalogue(Settings(home=tmp_path, encoder=tiny_artifact(), min_free_bytes=0)):
+        pass
+
+    erased = CliRunner().invoke(program.app, ["erase", user, "--verify", "--json"], env=home)
+    again = CliRunner().invoke(program.app, ["erase", user, "--verify"], env=home)
+
+    assert (erased.exit_code, again.exit_code) == (code, code)
+    assert json.loads(erased.stdout)["clean"] is clean
+    assert ("unknown: nothing could be searched" in again.stdout) is (clean is None)
 
 
 def test_the_search_finds_what_lies_in_another_file(akin):
