@@ -275,7 +275,7 @@ def _restore_ledger(settings: Settings, archive: zipfile.ZipFile) -> tuple[dict[
     file = sqlite_file(settings.ledger_url)
     if file is None:
         # What runs would go on with the tombstones' old salt, and fill the index with what is replaced.
-        with open_ledger(settings.ledger_url) as ledger, ledger.hold(alone=True):
+        with open_ledger(settings.ledger_url) as ledger, ledger.hold(alone=True, restoring=True):
             _drop_index(settings, ledger)
             return ledger.load(table), None
     with replacement(settings.ledger_url) as new:

@@ -119,7 +119,7 @@ class Database:
         self._hold: Hold | None = None
 
     @contextmanager
-    def hold(self, *, alone: bool) -> Iterator[None]:
+    def hold(self, *, alone: bool, restoring: bool = False) -> Iterator[None]:
         """Be one of the programs that run on this database, or the only one; SQLite's file is held by its folder.
 
         Once others may have had it meanwhile, every read and write raises UnavailableError. See `Hold` for the rest.
@@ -128,7 +128,7 @@ class Database:
             yield
             return
         with _translated():
-            self._hold = Hold(self._reading, alone=alone)
+            self._hold = Hold(self._reading, alone=alone, restoring=restoring)
         try:
             yield
         finally:

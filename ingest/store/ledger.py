@@ -60,13 +60,14 @@ class Ledger:
         self._database.vacuum(events, recommendations, items, vectors, taste, rarities, placements)
         return self._database.empty_log()
 
-    def hold(self, *, alone: bool) -> AbstractContextManager[None]:
+    def hold(self, *, alone: bool, restoring: bool = False) -> AbstractContextManager[None]:
         """Be one of the programs that run on this ledger, or the only one; in SQLite its folder's lock says that.
 
         Raises HomeInUseError when it is wanted alone and another program runs, UnavailableError when another one has it
-        alone; so does later every use of a ledger that another one has had meanwhile.
+        alone; so does later every use of a ledger that another one has had meanwhile. `restoring` is who asks, whom the
+        refusal tells something else.
         """
-        return self._database.hold(alone=alone)
+        return self._database.hold(alone=alone, restoring=restoring)
 
     def dump(self, open_table: OpenTable) -> dict[str, int]:
         """Write every table's rows, as of one moment, into what `open_table` gives; returns how many each has."""

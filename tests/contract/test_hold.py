@@ -1,5 +1,7 @@
 """Which programs may run on one ledger in PostgreSQL, and what becomes of one that lost its connection to it."""
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -45,9 +47,33 @@ def test_those_that_share_run_side_by_side_and_keep_out_one_that_must_be_alone(o
     first, second, third = opened(), opened(), opened()
 
     with first.hold(alone=False), second.hold(alone=False):
-        with pytest.raises(HomeInUseError, match="stop it first"), third.hold(alone=True):
+        with pytest.raises(HomeInUseError, match="stop them first"), third.hold(alone=True):
             pass
         assert second.items.count() == 0
+
+
+def test_whoever_is_refused_is_told_how_many_run_and_what_to_do_in_its_case(opened: Open) -> None:
+    first, second, third = opened(), opened(), opened()
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+
+    with first.hold(alone=False):
+        with pytest.raises(HomeInUseError, match="another akin runs") as one, third.hold(alone=True, restoring=True):
+            pass
+        with second.hold(alone=False):
+            with pytest.raises(HomeInUseError, match="2 other akin") as restore, third.hold(alone=True, restoring=True):
+                pass
+            with pytest.raises(HomeInUseError, match="2 other akin") as embedded, third.hold(alone=True):
+                pass
+    with first.hold(alone=True), pytest.raises(UnavailableError, match="to itself") as shared, second.hold(alone=False):
+        pass
+
+    assert f"({me})" in str(one.value)
+    assert "stop it first" in str(one.value)
+    assert "stop them first" in str(restore.value)
+    assert str(restore.value).count(me) == 2
+    assert "AKIN_" not in str(restore.value)
+    assert "AKIN_QDRANT_URL" in str(embedded.value)
+    assert me in str(shared.value)
 
 
 def test_in_sqlite_the_folder_is_what_is_held(sqlite_ledger: Ledger) -> None:
