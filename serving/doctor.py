@@ -12,7 +12,7 @@ def checks(settings: Settings) -> dict[str, Check]:
     """By name: whether the address, the rate limit and the scenarios are in order."""
     return {
         "address": lambda: _address(settings),
-        "rate limit": lambda: settings.rate_limit if RateLimits(settings).any else "none",
+        "rate limit": lambda: _rate_limit(settings),
         "scenarios": lambda: _scenarios(settings),
     }
 
@@ -22,6 +22,12 @@ def _address(settings: Settings) -> str:
         check_made(settings)
     check_keys(settings)
     return f"{settings.host}:{settings.port}"
+
+
+def _rate_limit(settings: Settings) -> str:
+    limits = RateLimits(settings)
+    limits.ping()
+    return settings.rate_limit if limits.any else "none"
 
 
 def _scenarios(settings: Settings) -> str:

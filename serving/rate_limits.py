@@ -9,7 +9,7 @@ from limits.errors import ConfigurationError, StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from ingest.errors import SettingsError
+from ingest.errors import SettingsError, UnavailableError
 from ingest.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,13 @@ class RateLimits:
     def any(self) -> bool:
         """Whether there is a limit at all."""
         return self._limit is not None
+
+    def ping(self) -> None:
+        """Raises UnavailableError when the counters that all processes share do not answer."""
+        if self._shared is not None and not self._shared.storage.check():
+            raise UnavailableError(
+                "the Redis of AKIN_RATE_LIMIT_URL does not answer; until it does, each API process counts by itself"
+            )
 
     def wait_for(self, caller: str) -> int:
         """Count one request; 0 when it may pass, else after how many whole seconds the next one may."""

@@ -6,8 +6,10 @@ import uuid
 import pytest
 import redis
 
+from ingest.doctor import examine
 from ingest.errors import SettingsError
 from ingest.settings import Settings
+from serving.doctor import checks
 from serving.rate_limits import RateLimits
 from tests.services import missing
 
@@ -52,6 +54,19 @@ def test_processes_with_one_redis_count_together(redis_url, caller):
     assert [one.wait_for(caller), other.wait_for(caller), one.wait_for(caller), other.wait_for(caller)] == [0] * 4
     assert one.wait_for(caller) > 0
     assert other.wait_for(caller) > 0
+
+
+def test_doctor_asks_the_counters_that_all_share(redis_url):
+    def found(limit, url):
+        check = checks(Settings(rate_limit=limit, rate_limit_url=url))["rate limit"]
+        return examine(Settings(), {"rate limit": check})[-1]
+
+    assert (found("", None).ok, found("", None).detail) == (True, "none")
+    assert (found("5/second", None).ok, found("5/second", None).detail) == (True, "5/second")
+    assert found("5/second", redis_url).ok
+    away = found("5/second", "redis://127.0.0.1:9/0")
+    assert not away.ok
+    assert "AKIN_RATE_LIMIT_URL" in away.detail
 
 
 def test_a_redis_that_is_away_leaves_each_process_counting_by_itself(caller):
