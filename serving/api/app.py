@@ -27,6 +27,7 @@ from serving.api.access import Access, check_scope, is_open, scope_of
 from serving.api.documented import ERRORS
 from serving.api.envelope import Envelope
 from serving.api.requests import EventBody, InlineEvent, ItemBody
+from serving.api.templates import PREFIX, Templates
 from serving.services import Services
 
 # `/items/{id}` takes any path below /items, so what ends in /similar comes first; the same for users.
@@ -58,10 +59,13 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.add_middleware(Access, services=services)
-    app.add_middleware(Envelope)  # added last, so the outermost
+    below = [route for router in _ROUTERS for route in router.routes]
+    app.add_middleware(
+        Envelope, templates=Templates(below, health_routes.router.routes)
+    )  # added last, so the outermost
     error_responses.install(app)
     for router in _ROUTERS:
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix=PREFIX)
     app.include_router(health_routes.router)
     console_routes.install(app)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign] # FastAPI's documented way

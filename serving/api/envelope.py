@@ -18,6 +18,7 @@ from ingest.metrics import HTTP_SECONDS
 from ingest.traces import Span, span
 from serving.api.error_responses import problem
 from serving.api.paths import encoded_path
+from serving.api.templates import Templates
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ _CONSOLE_POLICY = (
 class Envelope:
     """The outermost layer of the API."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, templates: Templates) -> None:
         self._app = app
+        self._templates = templates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; answer 400 for a path that is not text and 500 for what nobody expected."""
@@ -87,7 +89,7 @@ class Envelope:
                 raise  # half an answer is out: only closing the connection tells the client
             answer = problem(500, "internal_error", "this is a bug in akin; see its log", request_id=request_id)
             await answer(scope, receive, send_with_headers)
-        _note_request(scope, status, time.perf_counter() - started_at, traced)
+        _note_request(scope, self._templates.of(scope), status, time.perf_counter() - started_at, traced)
 
 
 def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
@@ -110,9 +112,9 @@ def _log_unexpected(error: Exception) -> None:
     logger.error("unexpected error", extra=extra)
 
 
-def _note_request(scope: Scope, status: int, seconds: float, traced: Span | None) -> None:
-    """Count the request, name its span, and log it where the level wants it."""
-    method, route = _method(scope), _route(scope)
+def _note_request(scope: Scope, route: str, status: int, seconds: float, traced: Span | None) -> None:
+    """Count the request by the template of its route, name its span, and log it where the level wants it."""
+    method = _method(scope)
     HTTP_SECONDS.labels(method, route, status).observe(seconds)
     if traced is not None:
         traced.update_name(f"{method} {route}")
@@ -129,14 +131,6 @@ def _note_request(scope: Scope, status: int, seconds: float, traced: Span | None
 def _method(scope: Scope) -> str:
     """The method, or OTHER: what a client makes up must not become a new series."""
     return scope["method"] if scope["method"] in _METHODS else "OTHER"
-
-
-def _route(scope: Scope) -> str:
-    """The template of the route that answered, never the path: paths hold user ids."""
-    route = scope.get("route")
-    if route is not None:
-        return str(getattr(route, "path_format", "unknown"))
-    return "/console" if scope["path"].startswith("/console/") else "unknown"
 
 
 class _Carrier(Mapping[str, str]):

@@ -1,5 +1,6 @@
 """Keys over HTTP: every protected route refuses without one, and with one that does not allow it."""
 
+import logging
 import re
 
 import pytest
@@ -160,6 +161,28 @@ def test_too_many_requests_are_told_when_to_come_back(tmp_path):
             assert ask(client, "GET", "/v1/overview", other).status_code == 200
             assert {ask(client, "GET", "/v1/overview", LOCAL_KEY).status_code for _ in range(8)} == {200}
             assert client.get("/healthz").status_code == 200
+
+
+def test_what_is_refused_is_logged_by_the_route_that_was_asked(tmp_path, caplog):
+    # given a key that may ask once
+    with installation(tmp_path / "busy", rate_limit="1/minute") as akin, caplog.at_level(logging.INFO):
+        _, secret = akin.ledger.keys.create("eager", [Scope.QUERY])
+        with TestClient(create_app(akin.services())) as client:
+            # when requests are refused for want of a key, and for being too many
+            for path in ("/v1/items/secret-id", "/v1/items/secret-id/similar", "/v1/made-up/secret-id", "/metrics"):
+                ask(client, "GET", path)
+            ask(client, "POST", "/v1/users/secret-id/recommendations", secret)
+            ask(client, "POST", "/v1/users/secret-id/recommendations", secret)
+
+    # then each names the template of its route, and no id
+    refused = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    assert [(one["route"], one["status"]) for one in refused] == [
+        ("/v1/items/{item_id}", 401),
+        ("/v1/items/{item_id}/similar", 401),
+        ("unknown", 401),
+        ("/metrics", 401),
+        ("/v1/users/{user_id}/recommendations", 429),
+    ]
 
 
 class Away:

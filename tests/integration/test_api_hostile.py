@@ -303,7 +303,7 @@ def test_what_nobody_expected_is_a_500_without_its_words(akin, caplog):
     assert MARK not in str(ours)
     assert "ann" not in str(ours)
     assert ours[0]["frames"]
-    assert ours[1]["route"].endswith("/users/{user_id}/recommendations")
+    assert ours[1]["route"] == "/v1/users/{user_id}/recommendations"
 
 
 @pytest.mark.parametrize(

@@ -73,10 +73,10 @@ def test_a_request_is_counted_by_route_and_status_and_never_by_what_was_in_its_p
     client.get("/v1/made-up/secret-id")
     client.request("BREW", "/v1/items/i1")
     template = 'akin_http_request_seconds_count{method="%s",route="%s",status="%d"}'
-    assert change.of(template % ("GET", "/items/{item_id}", 200)) == 1
-    assert change.of(template % ("GET", "/items/{item_id}", 404)) == 1
+    assert change.of(template % ("GET", "/v1/items/{item_id}", 200)) == 1
+    assert change.of(template % ("GET", "/v1/items/{item_id}", 404)) == 1
     assert change.of(template % ("GET", "unknown", 404)) == 1
-    assert change.of(template % ("OTHER", "/items/{item_id}", 405)) == 1
+    assert change.of(template % ("OTHER", "/v1/items/{item_id}", 405)) == 1
     assert not [name for name in change.names() if "secret" in name or "BREW" in name]
 
 
