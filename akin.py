@@ -20,7 +20,7 @@ from ingest.commands.encoder import export_model_command, show_encoder
 from ingest.commands.keys import app as keys_app
 from ingest.commands.options import EXIT_ERROR, JsonOption, MappingOption, say_what_was_not_taken
 from ingest.errors import AkinError, HomeInUseError, SettingsError
-from ingest.logs import configure_logging, show_warnings
+from ingest.logs import configure_logging, errors_only, show_warnings
 from ingest.settings import Settings, check_cluster, load_settings
 from serving.commands import asking, demonstration, erasing, measuring
 from serving.commands.options import AskingWiring
@@ -176,6 +176,17 @@ def watched(settings: Settings, queue: "Queue") -> Iterator[None]:
         yield
 
 
+def ask_index(settings: Settings) -> None:
+    """Raises UnavailableError when the index does not answer."""
+    from ingest.index.engines import open_index
+
+    index = open_index(settings)
+    try:
+        index.names()
+    finally:
+        index.shut()
+
+
 @contextmanager
 def producer(settings: Settings) -> Iterator[tuple["Catalogue", "Queue", "Reindexer", "Checks"]]:
     """An open catalogue whose work other processes do: `akin worker` and `akin beat`."""
@@ -287,7 +298,8 @@ def serving_in_background(
     check_port(settings)
     local_key = secrets.token_urlsafe(32)
     write_side = producer if settings.cluster else partial(worker, rebuilds=not passing)
-    with api_server(settings, write_side, local_key) as (catalogue, queue, server):
+    quiet = errors_only("serving.api", "ingest.waiting", "workers.upkeep") if passing else nullcontext()
+    with quiet, api_server(settings, write_side, local_key) as (catalogue, queue, server):
         thread = threading.Thread(target=server.run, name="api", daemon=True)
         thread.start()
         while not server.started:
@@ -390,6 +402,7 @@ def worker_command(
                 partial(open_resources, settings),
                 partial(open_intake, settings),
                 concurrency=concurrency,
+                look=partial(ask_index, settings),
                 pool=pool,
                 pin=settings.encoder_pin,
             )

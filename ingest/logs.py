@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -51,6 +53,19 @@ def show_warnings() -> None:
     stderr = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(PlainFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[stderr], force=True)
+
+
+@contextmanager
+def errors_only(*names: str) -> Iterator[None]:
+    """Nothing below ERROR of these loggers while the block runs: for a command that says itself what went wrong."""
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def configure_logging(level: str = "INFO") -> None:

@@ -14,6 +14,7 @@ from ingest.store.ledger import Ledger
 from ingest.store.records import Generation
 
 Answer = TypeVar("Answer")
+_NOTHING_LIVE = "no generation is live yet; add items and wait for the first one, or run a reindex"
 _SWITCHES = 3  # moves of the live pointer that one question survives
 
 
@@ -76,6 +77,13 @@ class LiveIndex:
         finally:
             self._lock.release()
 
+    def encoder(self) -> Encoder:
+        """The live generation's encoder, whether or not its index answers. Raises UnavailableError, ArtifactError."""
+        generation = self._ledger.generations.live()
+        if generation is None:
+            raise UnavailableError(_NOTHING_LIVE)
+        return self._encoders.get(generation.fingerprint)
+
     def refresh(self) -> View:
         """Read the live generation now and open its collection anew, should the handle have been closed."""
         with self._lock:
@@ -98,7 +106,7 @@ class LiveIndex:
         generation = self._ledger.generations.live()
         if generation is None:
             self._view = None
-            raise UnavailableError("no generation is live yet; add items and wait for the first one, or run a reindex")
+            raise UnavailableError(_NOTHING_LIVE)
         view = self._view
         if view is None or reopen or view.generation.name != generation.name:
             view = View(generation=generation, collection=self._open(generation.name), encoders=self._encoders)

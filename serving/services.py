@@ -74,9 +74,11 @@ class Services:
         return Cartographer(self.ledger, self.live)
 
     def warm(self) -> None:
-        """Load the encoder now, so that the first search need not wait; and draw the map, where nothing is fetched."""
-        with suppress(AkinError):  # nothing is live yet, or not at hand: whoever asks is told
-            self.live.current().encoder.embed(["warm"])
+        """Load the encoder now, so that the first search need not wait; and draw the map, where nothing is fetched.
+
+        Raises AkinError where nothing is live yet, or the index or the encoder is not at hand.
+        """
+        self.live.current().encoder.embed(["warm"])
         if self.reads_inline:  # elsewhere each of several servers would fetch thousands of vectors unasked
             self.prepare_map()
 

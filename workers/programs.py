@@ -16,6 +16,7 @@ from celery.beat import Scheduler, Service
 
 from ingest.encoder.cpu import keep_to_own_cores
 from ingest.logs import configure_logging
+from ingest.waiting import wait_until_ready
 from workers.resources import Intake, Resources
 from workers.tasks import register
 from workers.upkeep import Upkeep
@@ -59,6 +60,7 @@ def run_worker(
     open_resources: Open[Resources],
     open_intake: Open[Intake],
     *,
+    look: Callable[[], object],
     concurrency: int,
     pool: str = "prefork",
     pin: bool = False,
@@ -67,6 +69,7 @@ def run_worker(
 
     A task is a batch of seconds. SIGQUIT waits for at most 10 of them and gives back the rest. With `pin` each process
     keeps to cores of its own. What producers send is taken in with what `open_intake` opens, which needs no encoder.
+    While `look` raises an AkinError, work waits, and the log says so.
     """
     resources, intake = Lazy(open_resources), Lazy(open_intake)
     register(app, resources, intake)
@@ -76,6 +79,7 @@ def run_worker(
     for ending in (signals.worker_process_shutdown, signals.worker_shutdown):
         for lazy in (resources, intake):
             ending.connect(lambda lazy=lazy, **_: lazy.close(), weak=False)
+    signals.worker_ready.connect(lambda **_: _say_whether_ready(look), weak=False)
     # A worker that is told to stop forgets a task it has only just given out, and its process would wait half a minute
     # for it to read the result. What the process did stays done, and the message is given out again.
     billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = UNREAD_TRIES
@@ -84,6 +88,11 @@ def run_worker(
     name = f"akin-{os.getpid()}@{socket.gethostname()}"
     arguments = ["worker", f"--pool={pool}", f"--concurrency={concurrency}", f"--hostname={name}"]
     app.worker_main([*arguments, "--without-gossip", "--without-mingle"])
+
+
+def _say_whether_ready(look: Callable[[], object]) -> None:
+    """In a thread of the worker's first process; the pool's own are there by now, and are not forked with it."""
+    threading.Thread(target=wait_until_ready, args=(look, threading.Event()), name="waiting", daemon=True).start()
 
 
 def pin_process(concurrency: int) -> None:

@@ -1,6 +1,7 @@
 """The HTTP application, made from services that somebody else opened and will close."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from threadpoolctl import threadpool_limits
 
+from ingest.waiting import wait_until_ready
 from serving.api import (
     console_routes,
     error_responses,
@@ -74,11 +76,13 @@ def create_app(services: Services) -> FastAPI:
 
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
-    warming = asyncio.create_task(run_in_threadpool(app.state.services.warm))
+    stop = threading.Event()
+    warming = asyncio.create_task(run_in_threadpool(wait_until_ready, app.state.services.warm, stop))
     # A query multiplies small matrices: 0.1 ms on one thread. On several it waits until each has got a core, which took
     # 57 ms in the median on a busy machine. Training runs in processes of its own.
     with threadpool_limits(1, user_api="blas"):
         yield
+    stop.set()
     await asyncio.wait([warming])  # it reads from what is closed next
 
 

@@ -58,7 +58,7 @@ def _checks(services: Services) -> Mapping[str, Callable[[], object]]:
     return {
         "ledger": services.ledger.ping,
         "index": lambda: live.ask(lambda view: view.collection.count()),
-        "encoder": lambda: live.current().encode("ready"),
+        "encoder": lambda: live.encoder().embed(["ready"]),
         "queue": services.queue.ping,
         **services.checks,
     }

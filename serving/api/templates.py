@@ -25,7 +25,7 @@ class Templates:
         below = path.startswith(f"{PREFIX}/")
         route = scope.get("route") or self._found(scope, below=below)
         template = str(getattr(route, "path_format", UNKNOWN))
-        return f"{PREFIX}{template}" if below and template != UNKNOWN else template
+        return f"{PREFIX}{template.removeprefix(PREFIX)}" if below and template != UNKNOWN else template
 
     def _found(self, scope: Scope, *, below: bool) -> BaseRoute | None:
         """The first route that takes the path with this method, else the first that takes it with another."""

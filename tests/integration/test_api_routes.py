@@ -1,5 +1,6 @@
 """Every route of the HTTP API over a real ledger and a real index."""
 
+import logging
 from functools import partial
 from itertools import islice
 from urllib.parse import quote
@@ -10,12 +11,14 @@ from threadpoolctl import threadpool_info
 
 from ingest.errors import UnavailableError
 from ingest.events import Event
+from ingest.index.protocol import CollectionSpec
 from ingest.items import Item
 from ingest.queue import NoQueue
 from ingest.store.ledger import open_ledger
 from serving.api.app import create_app
 from serving.scenarios import check_scenarios
 from tests.fakes import installation
+from tests.processes import soon
 
 ODD_ID = "a/b %2F c/similar"
 
@@ -320,6 +323,26 @@ def test_health_and_readiness(akin, client):
     body = is_problem(answer, 503, "not_ready")
     assert body["failed"] == ["ledger"]
     assert "secret" not in answer.text
+
+
+def test_an_api_without_its_index_names_that_alone_and_logs_what_it_waits_for(tmp_path, caplog):
+    # given an API whose index is not there when it starts
+    with installation(tmp_path) as akin, caplog.at_level(logging.INFO):
+        akin.index.drop("first")
+        with TestClient(create_app(akin.services())) as client:
+            answer = client.get("/readyz")
+            body = is_problem(answer, 503, "not_ready")
+            assert soon(lambda: "not ready; waiting" in caplog.text)
+
+            # when it comes
+            akin.index.create("first", CollectionSpec(dimensions=16, attributes=akin.settings.attributes))
+            assert soon(lambda: client.get("/readyz").status_code == 200)
+            assert soon(lambda: "ready" in [record.getMessage() for record in caplog.records])
+
+    # then the one thing that was missing was named, and each was said once
+    assert body["failed"] == ["index"]
+    assert body["detail"].startswith("index cannot be used now")
+    assert [record.getMessage() for record in caplog.records].count("not ready; waiting") == 1
 
 
 class BrokerAway(NoQueue):

@@ -13,7 +13,7 @@ import pytest
 
 from ingest.store.ledger import Ledger, open_ledger
 from ingest.store.records import GenerationState
-from tests.artifacts import default_artifact
+from tests.artifacts import default_artifact, tiny_artifact
 from tests.cluster import Cluster, cluster
 from tests.processes import ROOT, environment_with, soon
 from tests.services import empty
@@ -205,3 +205,25 @@ def test_a_program_that_is_told_to_stop_ends_well(running: Cluster, api: httpx.C
         started = time.monotonic()
         assert program.terminate() == 0, program.said()
         assert time.monotonic() - started < 30
+
+
+def test_programs_that_wait_for_the_index_say_so_and_say_when_they_go_on(
+    redis_broker: str, postgres_url: str, tmp_path: Path
+) -> None:
+    with cluster(tmp_path, encoder=tiny_artifact(), database_url=postgres_url, broker_url=redis_broker) as made:
+        # given a server that is away
+        made.qdrant.kill()
+        programs = [made.start_worker("--concurrency", "1"), made.start_api()]
+        for program in programs:
+            assert soon(lambda program=program: "not ready; waiting" in program.said(), 60), program.said()
+
+        # when it comes, and a clock that makes the first generation
+        made.start_qdrant()
+        made.start_beat()
+        made.wait_until_ready()
+
+        # then each says that it goes on, and has said once that it waits
+        for program in programs:
+            assert soon(lambda program=program: '"event":"ready"' in program.said(), 60), program.said()
+            assert program.said(1_000_000).count("not ready; waiting") == 1
+    empty(postgres_url)

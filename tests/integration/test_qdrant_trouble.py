@@ -1,5 +1,6 @@
 """A Qdrant that is slow, busy or refuses: writes wait and arrive, questions are answered with 503 in time."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -10,12 +11,18 @@ import httpx
 import numpy as np
 import pytest
 
+from ingest.encoder.library import EncoderLibrary
 from ingest.errors import UnavailableError
 from ingest.index.protocol import Collection, CollectionSpec, Index, Point, Query
 from ingest.index.server import connect
 from ingest.index.server_calls import OPEN_SECONDS
+from ingest.reindex import configured_encoder
 from ingest.settings import Settings
-from tests.processes import Program, answers, environment_with, free_port, soon
+from ingest.store.generations import NewGeneration
+from ingest.store.ledger import open_ledger
+from ingest.store.records import GenerationState
+from tests.artifacts import tiny_artifact
+from tests.processes import ROOT, Program, answers, environment_with, free_port, soon
 
 SPEC = CollectionSpec(dimensions=4, attributes={})
 VECTOR = np.array([1, 0, 0, 0], np.float32)
@@ -61,6 +68,30 @@ def point(item_id: str) -> Point:
 
 def ask(collection: Collection) -> list[str]:
     return [hit.item_id for hit in collection.query(Query(text=VECTOR, limit=5))]
+
+
+def test_a_command_that_asks_in_its_own_process_says_in_one_sentence_that_the_server_is_away(tmp_path: Path) -> None:
+    # given an installation whose server went away
+    settings = Settings(home=tmp_path, encoder=tiny_artifact(), qdrant_url=f"http://127.0.0.1:{free_port()}")
+    with open_ledger(settings.ledger_url) as ledger, EncoderLibrary(tmp_path) as encoders:
+        fingerprint, dimensions = configured_encoder(settings, ledger, encoders)
+        new = NewGeneration(name="g", fingerprint=fingerprint, dimensions=dimensions, attributes=settings.attributes)
+        ledger.generations.begin(new, GenerationState.LIVE)
+    variables = {
+        "AKIN_HOME": str(tmp_path), "AKIN_ENCODER": str(tiny_artifact()), "AKIN_QDRANT_URL": str(settings.qdrant_url)
+    }  # fmt: skip
+
+    # when somebody searches
+    command = [sys.executable, "-m", "akin", "search", "sea"]
+    asked = subprocess.run(
+        command, env=environment_with(variables), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+
+    # then one line says what is the matter
+    assert asked.returncode == 1
+    [line] = asked.stderr.splitlines()
+    assert line.startswith("akin: ")
+    assert "Qdrant" in line
 
 
 def test_a_slow_server_is_not_waited_for(collection: Collection, server: str) -> None:
