@@ -21,6 +21,7 @@ from ingest.store.records import Generation
 Check = Callable[[], str]  # says what it found; raises AkinError when that is not in order
 
 _NOTHING_YET = "none yet: the first `akin ingest items FILE` or `akin up` makes it"
+_NO_CLOCK_YET = "none yet: the first `akin beat` makes it"
 _FOR_TESTS = "AKIN_TEST_"
 _PAGE = 500  # items
 _PAGES = 200
@@ -122,7 +123,12 @@ def _index(settings: Settings) -> str:
     if live is not None and live.name not in mine:
         raise UnavailableError(f"the live generation {live.name} is not in it; the next start builds it again")
     others = f"; {count_of(len(there - mine), 'collection')} of other installations" if there - mine else ""
-    return (f"generations {', '.join(sorted(mine))}" if mine else _NOTHING_YET) + others
+    return (f"generations {', '.join(sorted(mine))}" if mine else _nothing_yet(settings)) + others
+
+
+def _nothing_yet(settings: Settings) -> str:
+    """What makes the first generation: in a cluster not a command that takes items in, which another process places."""
+    return _NO_CLOCK_YET if settings.cluster else _NOTHING_YET
 
 
 def _generation(settings: Settings) -> str:
@@ -130,7 +136,7 @@ def _generation(settings: Settings) -> str:
     with _ledger_there(settings) as ledger:
         live = None if ledger is None else ledger.generations.live()
         if ledger is None or live is None:
-            return _NOTHING_YET
+            return _nothing_yet(settings)
         unfit = _left_out(ledger, live)
     differs = []
     if live.attributes != settings.attributes:

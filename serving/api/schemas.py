@@ -120,15 +120,18 @@ class AcceptedItems(BaseModel):
     """Items that are in the ledger and on their way into the index."""
 
     job_id: str
-    accepted: int
+    accepted: int = Field(description="Items that are in the ledger as they were sent, those that were already too.")
     errors: list[RefusedPart]
 
 
 class AcceptedEvents(BaseModel):
     """Events that are in the ledger."""
 
-    accepted: int
-    duplicates: int
+    accepted: int = Field(description="Events that were taken, duplicates too: those that are not in `errors`.")
+    duplicates: int = Field(
+        description="Of the accepted, those whose `event_id` was there already: such an event is taken for the one "
+        "that has the id, whatever else it says, and nothing is written."
+    )
     errors: list[RefusedPart]
 
 

@@ -121,10 +121,13 @@ def generations(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def rollback(
     context: typer.Context,
-    to: Annotated[str | None, typer.Option(help="Generation to go back to; default: the one before.")] = None,
+    to: Annotated[str | None, typer.Option(help="The generation; default: the one that was live last.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an earlier generation live again."""
+    """Make an earlier generation live again: the one that was live last. A second time it goes forward again.
+
+    To go further back, name one of `akin generations` with --to.
+    """
     from serving.terminal import show_generations
 
     with open_akin(context) as akin:

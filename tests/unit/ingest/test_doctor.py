@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from ingest.doctor import Check, Finding, examine
 from ingest.errors import SettingsError
 from ingest.events import Event
 from ingest.items import Item
 from ingest.settings import Settings
+from ingest.store.ledger import Ledger
 from tests.fakes import Installation, installation
 
 
@@ -24,6 +26,16 @@ def test_where_nothing_is_yet_nothing_is_made(settings: Settings) -> None:
         assert "none yet" in findings[name].detail
     assert str(settings.home) in findings["ledger"].detail
     assert not settings.home.exists()
+
+
+def test_in_a_cluster_the_clock_is_what_makes_the_first_generation(settings: Settings, sqlite_ledger: Ledger) -> None:
+    clustered = {"qdrant_url": "http://127.0.0.1:1", "broker_url": SecretStr("memory://")}
+
+    finding = found(settings.model_copy(update=clustered))["generation"]
+
+    assert finding.ok
+    assert "`akin beat`" in finding.detail
+    assert "akin up" not in finding.detail
 
 
 def test_an_installation_in_order(tmp_path: Path) -> None:
