@@ -16,7 +16,7 @@ from ingest.store.records import GenerationState
 from tests.artifacts import default_artifact, tiny_artifact
 from tests.cluster import Cluster, cluster
 from tests.processes import ROOT, environment_with, soon
-from tests.services import empty
+from tests.services import empty, postgres_database, redis_url
 from workers.app import make_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -208,9 +208,13 @@ def test_a_program_that_is_told_to_stop_ends_well(running: Cluster, api: httpx.C
 
 
 def test_programs_that_wait_for_the_index_say_so_and_say_when_they_go_on(
-    redis_broker: str, postgres_url: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    with cluster(tmp_path, encoder=tiny_artifact(), database_url=postgres_url, broker_url=redis_broker) as made:
+    with (
+        postgres_database() as database,
+        redis_url() as broker,
+        cluster(tmp_path, encoder=tiny_artifact(), database_url=database, broker_url=broker) as made,
+    ):
         # given a server that is away
         made.qdrant.kill()
         programs = [made.start_worker("--concurrency", "1"), made.start_api()]
@@ -226,4 +230,3 @@ def test_programs_that_wait_for_the_index_say_so_and_say_when_they_go_on(
         for program in programs:
             assert soon(lambda program=program: '"event":"ready"' in program.said(), 60), program.said()
             assert program.said(1_000_000).count("not ready; waiting") == 1
-    empty(postgres_url)
