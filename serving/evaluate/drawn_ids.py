@@ -1,8 +1,9 @@
 """Items under drawn ids, so that who breaks ties by id, as answers do, favours neither old items nor any others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -11,6 +12,8 @@ from ingest.files import FileSource
 from ingest.items import Item
 from ingest.readers import Progress, Row, RowError
 from ingest.settings import Settings
+
+T = TypeVar("T", Item, Event)
 
 
 def drawn_id(item_id: str, seed: int) -> str:
@@ -31,21 +34,19 @@ class DrawnSource(FileSource):
 
     def items(self, settings: Settings, progress: Progress) -> Iterator[Row[Item] | RowError]:
         """Its rows as items."""
-        for row in super().items(settings, progress):
-            if isinstance(row, RowError):
-                yield row
-            else:
-                item_id = drawn_id(row.value.item_id, self.seed)
-                yield Row(position=row.position, value=replace(row.value, item_id=item_id))
+        return _renamed(super().items(settings, progress), lambda item: replace(item, item_id=self._id(item)))
 
     def events(self, settings: Settings, progress: Progress) -> Iterator[Row[Event] | RowError]:
         """Its rows as events."""
-        for row in super().events(settings, progress):
-            if isinstance(row, RowError):
-                yield row
-            else:
-                item_id = drawn_id(row.value.item_id, self.seed)
-                yield Row(position=row.position, value=structs.replace(row.value, item_id=item_id))
+        rows = super().events(settings, progress)
+        return _renamed(rows, lambda event: structs.replace(event, item_id=self._id(event)))
+
+    def _id(self, named: Item | Event) -> str:
+        return drawn_id(named.item_id, self.seed)
+
+
+def _renamed(rows: Iterable[Row[T] | RowError], rename: Callable[[T], T]) -> Iterator[Row[T] | RowError]:
+    return (row if isinstance(row, RowError) else replace(row, value=rename(row.value)) for row in rows)
 
 
 def with_drawn_ids(settings: Settings, seed: int) -> Settings:
